@@ -1,0 +1,124 @@
+"""What is known of every operation, without computing anything: names, units, ranges, sources.
+
+A spec is data; the kernel that computes it lives in a module of its own, so that a policy can be
+read, checked and explained without loading torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from policysearch.errors import FormatError, UnknownNameError, unknown_name
+from policysearch.policy import OpCall, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class OpSpec:
+    """Declaration of one operation.
+
+    Attributes:
+      name: snake_case word.
+      family: `geometry`, `color`, `filter` or `mask`: which kernel module computes it.
+      summary: One sentence: what it does to a sample.
+      source: Paper and table, or library, that the operation or its range comes from.
+      units: Accepted units; the first is the default. Empty: the op has no magnitude.
+      low: Magnitude at level 0 (the identity or the weakest form).
+      high: Magnitude at level 1. Always above `low`: strength never falls as magnitude rises.
+      maximum: Largest magnitude that has a meaning, in the default unit.
+      is_signed: The sign of the magnitude is drawn with equal chance.
+      is_identity_at_low: Magnitude `low` leaves the sample as it is.
+      n_draws: Uniform numbers used per application, beyond sign and magnitude.
+    """
+
+    name: str
+    family: str
+    summary: str
+    source: str
+    units: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    maximum: float = 1.0
+    is_signed: bool = False
+    is_identity_at_low: bool = True
+    n_draws: int = 0
+
+    @property
+    def has_magnitude(self) -> bool:
+        """Whether the op takes a magnitude."""
+        return bool(self.units)
+
+    @property
+    def unit(self) -> str | None:
+        """Default unit of the magnitude."""
+        return self.units[0] if self.units else None
+
+    def magnitude(self, level: float) -> float:
+        """Magnitude at a level in [0, 1], in the default unit; linear between `low` and `high`."""
+        return self.low + (self.high - self.low) * level
+
+
+@functools.cache
+def op_table(modality: str) -> MappingProxyType[str, OpSpec]:
+    """All operations of a modality by name, in the order of their table."""
+    if modality != "image":
+        raise UnknownNameError(unknown_name("modality", modality, ["image"]))
+    from policysearch.ops.image import IMAGE_OPS
+
+    table = {spec.name: spec for spec in IMAGE_OPS}
+    if len(table) != len(IMAGE_OPS):
+        raise AssertionError("an operation is declared twice")
+    return MappingProxyType(table)
+
+
+OPS_VERSIONS = MappingProxyType({"image": ("image-1",)})
+
+
+def get_spec(modality: str, name: str, where: str = "") -> OpSpec:
+    """Looks an operation up; an unknown name raises `UnknownNameError` with the nearest one."""
+    table = op_table(modality)
+    if name not in table:
+        raise UnknownNameError(unknown_name(f"{modality} op", name, table, where))
+    return table[name]
+
+
+def call_problems(modality: str, call: OpCall) -> list[str]:
+    """Every reason why an op call does not suit its operation; empty when it does."""
+    table = op_table(modality)
+    if call.op not in table:
+        return [unknown_name(f"{modality} op", call.op, table)]
+    spec = table[call.op]
+    if not spec.has_magnitude:
+        if call.low is not None or call.unit is not None:
+            return [f"op '{call.op}' takes no magnitude, got {call.low!r} (unit {call.unit!r})."]
+        return []
+    if call.low is None or call.high is None:
+        return [f"op '{call.op}' needs a `magnitude` in {spec.unit}."]
+    if call.unit is not None and call.unit not in spec.units:
+        known = " or ".join(f"'{u}'" for u in spec.units)
+        return [f"`unit` of op '{call.op}' must be {known}, got {call.unit!r}."]
+    # A second unit (pixels) has no bound of its own: it is cut to the image when it is applied.
+    top = spec.maximum if call.unit in (None, spec.unit) else 1e6
+    floor = min(spec.low, 0.0)
+    if call.low < floor or call.high > top:
+        got = f"{call.low:g}" if call.low == call.high else f"{call.low:g} to {call.high:g}"
+        return [
+            f"`magnitude` of op '{call.op}' must be in [{floor:g}, {top:g}] "
+            f"{call.unit or spec.unit}, got {got}."
+        ]
+    return []
+
+
+def check_policy(policy: Policy) -> None:
+    """Raises `FormatError` naming every op, unit and magnitude that does not suit its op."""
+    problems = [
+        f"{problem} (at {place})"
+        for place, call in policy.calls()
+        for problem in call_problems(policy.modality, call)
+    ]
+    if policy.ops_version not in OPS_VERSIONS.get(policy.modality, ()):
+        known = ", ".join(OPS_VERSIONS.get(policy.modality, ()))
+        problems.insert(0, f"`ops_version` must be one of {known}, got {policy.ops_version!r}.")
+    if problems:
+        raise FormatError("policy", problems)

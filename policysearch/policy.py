@@ -1,0 +1,198 @@
+"""Policies as values: what augmentation is, and nothing about how it is applied or found.
+
+A `Policy` is a weighted set of `SubPolicy`; one is drawn per sample. A sub-policy is a sequence of
+`Stage`; each is applied with its probability. A stage holds one `OpCall`, or several weighted
+ones of which one is drawn (that is how RandAugment, TrivialAugment and op-wise policies stay a
+few lines long instead of thousands of enumerated sub-policies).
+
+The values check their own shape. Whether an op exists and a magnitude suits it is known one floor
+up, in `policysearch.ops.registry`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from policysearch.errors import InvalidValueError
+
+Interpolation = Literal["nearest", "bilinear"]
+INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear")
+
+MAX_SUB_POLICIES = 1000
+MAX_STAGES = 16
+MAX_CHOICES = 64
+
+
+def _check_number(name: str, value: float, low: float, high: float, rule: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InvalidValueError(f"`{name}` must be a finite number, got {value!r}.")
+    if not low <= value <= high:
+        raise InvalidValueError(f"`{name}` must be {rule}, got {value!r}.")
+
+
+def _check_count(name: str, n: int, high: int) -> None:
+    if not 1 <= n <= high:
+        raise InvalidValueError(f"`{name}` must hold 1 to {high} entries, got {n}.")
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall:
+    """One operation with the range its magnitude is drawn from.
+
+    Attributes:
+      op: Name of the operation, such as `rotate`.
+      low: Lower end of the magnitude range in the op's natural unit (inclusive); `None` for ops
+        without a magnitude.
+      high: Upper end (inclusive). `low == high` is a fixed magnitude.
+      weight: Relative chance within its stage, above 0.
+      unit: Unit of the magnitude; `None` means the op's first unit.
+    """
+
+    op: str
+    low: float | None = None
+    high: float | None = None
+    weight: float = 1.0
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_number("weight", self.weight, 1e-9, 1e9, "above 0 and at most 1e9")
+        if (self.low is None) != (self.high is None):
+            raise InvalidValueError("`low` and `high` must be given together or not at all.")
+        if self.low is not None and self.high is not None:
+            _check_number("low", self.low, -1e9, 1e9, "in [-1e9, 1e9]")
+            _check_number("high", self.high, -1e9, 1e9, "in [-1e9, 1e9]")
+            if self.low > self.high:
+                raise InvalidValueError(
+                    f"`low <= high` must hold, got low={self.low!r}, high={self.high!r}."
+                )
+            object.__setattr__(self, "low", float(self.low))
+            object.__setattr__(self, "high", float(self.high))
+        object.__setattr__(self, "weight", float(self.weight))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of a sub-policy: with `probability`, one of `choices` is drawn and applied."""
+
+    choices: tuple[OpCall, ...]
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_number("probability", self.probability, 0.0, 1.0, "in [0, 1]")
+        _check_count("one_of", len(self.choices), MAX_CHOICES)
+        object.__setattr__(self, "probability", float(self.probability))
+
+
+@dataclass(frozen=True, slots=True)
+class SubPolicy:
+    """Stages applied in sequence; `weight` is the relative chance of being drawn."""
+
+    stages: tuple[Stage, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_number("weight", self.weight, 1e-9, 1e9, "above 0 and at most 1e9")
+        _check_count("ops", len(self.stages), MAX_STAGES)
+        object.__setattr__(self, "weight", float(self.weight))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A complete augmentation policy.
+
+    Attributes:
+      sub_policies: One is drawn per sample, by weight. Empty means no augmentation.
+      modality: Kind of data, such as `image`.
+      ops_version: Pinned meaning of the ops, such as `image-1`.
+      interpolation: How geometric image ops resample.
+      fill: Value of pixels that come from outside the image, as a fraction of the range, [0, 1].
+    """
+
+    sub_policies: tuple[SubPolicy, ...] = ()
+    modality: str = "image"
+    ops_version: str = "image-1"
+    interpolation: Interpolation = "nearest"
+    fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_number("fill", self.fill, 0.0, 1.0, "in [0, 1]")
+        object.__setattr__(self, "fill", float(self.fill))
+        if self.interpolation not in INTERPOLATIONS:
+            raise InvalidValueError(
+                f"`interpolation` must be one of {', '.join(INTERPOLATIONS)}, "
+                f"got {self.interpolation!r}."
+            )
+        if len(self.sub_policies) > MAX_SUB_POLICIES:
+            raise InvalidValueError(
+                f"`sub_policies` must hold at most {MAX_SUB_POLICIES} entries, "
+                f"got {len(self.sub_policies)}."
+            )
+
+    def calls(self) -> Iterator[tuple[str, OpCall]]:
+        """Yields every op call with its place, such as `sub_policies[0].ops[1]`."""
+        for i, sub in enumerate(self.sub_policies):
+            for j, stage in enumerate(sub.stages):
+                for k, call in enumerate(stage.choices):
+                    place = f"sub_policies[{i}].ops[{j}]"
+                    yield (f"{place}.one_of[{k}]" if len(stage.choices) > 1 else place), call
+
+    @property
+    def n_choices(self) -> int:
+        """Number of op calls in the policy: its size for a reader, used to break ties."""
+        return sum(1 for _ in self.calls())
+
+    def canonical(self) -> Policy:
+        """Returns the policy in its normal form: same augmentation, least writing.
+
+        Stages that never apply are dropped, equal choices and equal sub-policies are merged,
+        order among equals is fixed and weights are scaled to sum to one.
+        """
+        merged: dict[str, tuple[SubPolicy, float]] = {}
+        for sub in self.sub_policies:
+            stages = tuple(_canonical_stage(s) for s in sub.stages if s.probability > 0)
+            body = SubPolicy(stages or (Stage((OpCall("identity"),)),))
+            key = json.dumps(dataclasses.asdict(body), sort_keys=True)
+            merged[key] = (body, merged.get(key, (body, 0.0))[1] + sub.weight)
+        if all(_is_identity(body) for body, _ in merged.values()):
+            return dataclasses.replace(self, sub_policies=())
+        total = sum(weight for _, weight in merged.values())
+        subs = tuple(
+            dataclasses.replace(body, weight=_share(weight, total))
+            for _, (body, weight) in sorted(merged.items())
+        )
+        return dataclasses.replace(self, sub_policies=subs)
+
+    def digest(self) -> str:
+        """Hash of the canonical form: equal digests augment alike. 16 hexadecimal digits."""
+        text = json.dumps(dataclasses.asdict(self.canonical()), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical_stage(stage: Stage) -> Stage:
+    weights: dict[str, tuple[OpCall, float]] = {}
+    for call in stage.choices:
+        bare = dataclasses.replace(call, weight=1.0)
+        key = json.dumps(dataclasses.asdict(bare), sort_keys=True)
+        weights[key] = (bare, weights.get(key, (bare, 0.0))[1] + call.weight)
+    total = sum(weight for _, weight in weights.values())
+    choices = tuple(
+        dataclasses.replace(bare, weight=_share(weight, total))
+        for _, (bare, weight) in sorted(weights.items())
+    )
+    if all(call.op == "identity" for call in choices):
+        return Stage((OpCall("identity"),), 1.0)
+    return Stage(choices, stage.probability)
+
+
+def _share(weight: float, total: float) -> float:
+    return max(round(weight / total, 12), 1e-9)
+
+
+def _is_identity(sub: SubPolicy) -> bool:
+    return all(call.op == "identity" for stage in sub.stages for call in stage.choices)
