@@ -1,0 +1,169 @@
+"""Image operations that look at neighbours, or draw per pixel, or cover a part of the image."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from policysearch.ops.kernel import (
+    ImageSettings,
+    OpRows,
+    fill_value,
+    per_sample,
+    rounded,
+    to_device,
+    top,
+    truncated,
+    working,
+)
+
+OPS = frozenset({"sharpness", "blur", "gaussian_noise", "cutout"})
+
+# SplitMix64 (see policysearch.seeding) as signed 64-bit numbers, which torch can multiply.
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX2 = 0x94D049BB133111EB - (1 << 64)
+_BLUR_REACH = 3.0
+
+
+def apply(x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
+    """Applies to each sample its filter or mask; shapes as in `image_kernels.apply_stage`."""
+    groups = op.groups()
+    if len(groups) == 1:
+        return _apply_one(groups[0][0], x, op, settings)
+    out = torch.empty_like(x)
+    for name, rows in groups:
+        index = to_device(rows, x)
+        result = _apply_one(name, x.index_select(0, index), op.take(rows), settings)
+        out.index_copy_(0, index, result)
+    return out
+
+
+def _apply_one(name: str, x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
+    if name == "sharpness":
+        return sharpness(x, op.magnitude)
+    if name == "blur":
+        return blur(x, op.magnitude)
+    if name == "gaussian_noise":
+        return gaussian_noise(x, op.magnitude, op.draws)
+    return cutout(x, op.magnitude, op.draws, settings.fill)
+
+
+def sharpness(x: Tensor, magnitude: NDArray[np.float64]) -> Tensor:
+    """Moves from a smoothed image through the image and beyond: factor 1 + m.
+
+    The smoothed image is the 3x3 mean with the middle counted five times; border pixels are
+    copied, and an image narrower than 3 pixels is left as it is.
+
+    References:
+      Pillow, `ImageEnhance.Sharpness` over `ImageFilter.SMOOTH`; equal on `uint8`.
+    """
+    if min(x.shape[2:]) < 3:
+        return x.clone()
+    values = working(x)
+    rows = values[:, :, :-2] + values[:, :, 1:-1] + values[:, :, 2:]
+    middle = values[:, :, 1:-1, 1:-1]
+    total = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).add_(middle * 4)
+    smooth = total.mul_(1 / 13)
+    if x.dtype == torch.uint8:
+        # Thirteenths are never near a half, so float32 rounds them as Pillow does.
+        smooth = smooth.add_(0.5).floor_()
+    out = x.clone()
+    blend = smooth + per_sample(1 + magnitude, values) * (middle - smooth)
+    out[:, :, 1:-1, 1:-1] = truncated(blend, x)
+    return out
+
+
+def blur(x: Tensor, magnitude: NDArray[np.float64]) -> Tensor:
+    """Gaussian blur, standard deviation m pixels, cut at 3 m, rows and columns in turn.
+
+    Border pixels are repeated outside. Multiplications and additions are separate calls, so the
+    result does not depend on the batch, nor on whether a device fuses them.
+    """
+    sigma = np.abs(magnitude)
+    reach = np.maximum(np.ceil(_BLUR_REACH * sigma), 1)
+    offsets = np.arange(int(reach.max()) + 1)
+    weights = np.exp(-0.5 * (offsets / np.maximum(sigma, 1e-6)[:, None]) ** 2)
+    weights *= offsets <= reach[:, None]
+    weights /= 2 * weights.sum(axis=1, keepdims=True) - weights[:, :1]
+    values = working(x)
+    taps = [per_sample(w, values) for w in weights.T]
+    return rounded(_blur_along(_blur_along(values, taps, 3), taps, 2), x)
+
+
+def _blur_along(values: Tensor, taps: list[Tensor], dim: int) -> Tensor:
+    side, reach = values.shape[dim], len(taps) - 1
+    place = torch.arange(-reach, side + reach, device=values.device).clamp_(0, side - 1)
+    padded = values.index_select(dim, place)
+    out = values * taps[0]
+    for k in range(1, reach + 1):
+        pair = padded.narrow(dim, reach - k, side) + padded.narrow(dim, reach + k, side)
+        out += pair.mul_(taps[k])
+    return out
+
+
+def gaussian_noise(
+    x: Tensor, magnitude: NDArray[np.float64], draws: NDArray[np.float64]
+) -> Tensor:
+    """Adds independent normal numbers with standard deviation m of the range to every value.
+
+    The numbers are a function of draw 0 and the place in the image (see `normals`).
+    """
+    seeds = (draws[:, 0] * 2.0**53).astype(np.int64)
+    noise = normals(to_device(seeds, x), math.prod(x.shape[1:])).view(x.shape)
+    values = working(x)
+    return rounded(values + noise.to(values.dtype) * per_sample(magnitude * top(x), values), x)
+
+
+def normals(seeds: Tensor, count: int) -> Tensor:
+    """Standard normal numbers as a function of (seed, place): shape `(n, count)`, float32.
+
+    Args:
+      seeds: Shape `(n,)`, int64.
+      count: Numbers per seed. The first half of the places gets the cosines, the second half the
+        sines of the same pairs.
+
+    References:
+      SplitMix64 (Steele, Lea & Flood, OOPSLA 2014); Box & Muller, 1958.
+    """
+    half = (count + 1) // 2
+    counter = torch.arange(1, half + 1, device=seeds.device) * _GOLDEN
+    bits = _mix(_mix(seeds + _GOLDEN)[:, None] + counter)
+    radius_bits, angle_bits = (bits >> 40) & 0xFFFFFF, bits & 0xFFFFFF
+    uniform = (radius_bits.to(torch.float32) + 0.5) * 2.0**-24
+    radius = uniform.log_().mul_(-2).sqrt_()
+    angle = angle_bits.to(torch.float32) * (2 * math.pi * 2.0**-24)
+    return torch.cat((radius * angle.cos(), radius * angle.sin()), dim=1)[:, :count]
+
+
+def _mix(z: Tensor) -> Tensor:
+    # The shift of a signed number drags its sign along; the mask makes it logical.
+    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _MIX1
+    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _MIX2
+    return z ^ ((z >> 31) & ((1 << 33) - 1))
+
+
+def cutout(
+    x: Tensor, magnitude: NDArray[np.float64], draws: NDArray[np.float64], fill: float
+) -> Tensor:
+    """Fills a square of side m times the shorter side, rounded to whole pixels.
+
+    Its centre is uniform over the pixels (draw 0 along x, draw 1 along y), so a part of it may
+    lie outside the image. An even side reaches one pixel further to the left and to the top.
+
+    References:
+      DeVries & Taylor, 2017 (arXiv:1708.04552).
+    """
+    height, width = x.shape[2:]
+    side = np.floor(magnitude * min(height, width) + 0.5)
+    covered = []
+    for draw, length in ((0, width), (1, height)):
+        start = np.floor(draws[:, draw] * length) - side // 2
+        place = np.arange(length) - start[:, None]
+        covered.append(to_device((place >= 0) & (place < side[:, None]), x))
+    is_covered = covered[0][:, None, None, :] & covered[1][:, None, :, None]
+    return x.masked_fill(is_covered, fill_value(x, fill))

@@ -1,0 +1,245 @@
+"""Colour operations that change each value by itself.
+
+On `uint8` such an operation is a table of 256 values; the tables of all samples are looked up in
+one gather. On floats the same formulas hold without rounding, with 255 levels to the range;
+those that are straight lines (most) are applied together, as `slope * value + offset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from policysearch.ops.image_color import gray_values
+from policysearch.ops.kernel import ImageSettings, OpRows, per_sample, to_device
+
+_Floats = NDArray[np.float64]
+_Bytes = NDArray[np.uint8]
+
+_LEVELS = np.arange(256)
+# Part of a level by which a float may miss the level it stands for.
+_SLACK = 1e-3
+
+
+def apply(x: Tensor, op: OpRows, _settings: ImageSettings) -> Tensor:
+    """Applies to each sample its operation; shapes as in `image_kernels.apply_stage`."""
+    if x.dtype == torch.uint8:
+        return look_up(x, tables(x, op))
+    return apply_float(x, op)
+
+
+def look_up(x: Tensor, table: _Bytes) -> Tensor:
+    """Replaces every level by its entry.
+
+    Args:
+      x: Shape `(n, C, H, W)`, `uint8`.
+      table: Shape `(n, C, 256)`.
+    """
+    n, channels = x.shape[:2]
+    flat = to_device(table.reshape(n * channels, 256), x)
+    return torch.gather(flat, 1, x.reshape(n * channels, -1).to(torch.int64)).view(x.shape)
+
+
+def tables(x: Tensor, op: OpRows) -> _Bytes:
+    """Tables of all samples and channels, shape `(n, C, 256)`."""
+    n, channels = x.shape[:2]
+    table = np.empty((n, channels, 256), dtype=np.uint8)
+    for name, rows in op.groups():
+        part = op.take(rows)
+        if name in _PLAIN_TABLES:
+            table[rows] = _PLAIN_TABLES[name](part.magnitude[:, None])[:, None]
+        elif name == "channel_shift":
+            table[rows] = _nearest(_LEVELS + 255 * _shifts(part, channels)[:, :, None])
+        else:
+            images = x if len(rows) == n else x.index_select(0, to_device(rows, x))
+            table[rows] = _IMAGE_TABLES[name](images, part)
+    return table
+
+
+def _nearest(values: _Floats) -> _Bytes:
+    return np.floor(np.clip(values, 0, 255) + 0.5).astype(np.uint8)
+
+
+def _blend(start: _Floats, magnitude: _Floats) -> _Bytes:
+    """Pillow's `Image.blend` from a constant to the image, in its float32, fractions dropped."""
+    begin = start.astype(np.float32)
+    step = (1 + magnitude).astype(np.float32) * (_LEVELS.astype(np.float32) - begin)
+    return np.clip(begin + step, 0, 255).astype(np.uint8)
+
+
+def _brightness(m: _Floats) -> _Bytes:
+    return _blend(np.zeros_like(m), m)
+
+
+def _invert(m: _Floats) -> _Bytes:
+    return np.broadcast_to(255 - _LEVELS, (len(m), 256)).astype(np.uint8)
+
+
+def _posterize(m: _Floats) -> _Bytes:
+    bits = np.rint(m).astype(np.int64)
+    return ((_LEVELS >> bits) << bits).astype(np.uint8)
+
+
+def _solarize(m: _Floats) -> _Bytes:
+    return np.where(256 - m > _LEVELS, _LEVELS, 255 - _LEVELS).astype(np.uint8)
+
+
+def _solarize_add(m: _Floats) -> _Bytes:
+    return np.where(_LEVELS < 128, _nearest(_LEVELS + m), _LEVELS).astype(np.uint8)
+
+
+def _exponent(m: _Floats) -> _Floats:
+    return np.where(m >= 0, 1 + np.abs(m), 1 / (1 + np.abs(m)))
+
+
+def _gamma(m: _Floats) -> _Bytes:
+    return _nearest(255 * (_LEVELS / 255) ** _exponent(m))
+
+
+_PLAIN_TABLES: dict[str, Callable[[_Floats], _Bytes]] = {
+    "brightness": _brightness,
+    "invert": _invert,
+    "posterize": _posterize,
+    "solarize": _solarize,
+    "solarize_add": _solarize_add,
+    "gamma": _gamma,
+}
+
+
+def _shifts(op: OpRows, channels: int) -> _Floats:
+    """Offsets of a channel shift as a fraction of the range, shape `(n, C)`: draw per channel.
+
+    Beyond the sixteenth channel the draws begin again.
+    """
+    draws = op.draws[:, np.arange(channels) % op.draws.shape[1]]
+    return op.magnitude[:, None] * (2 * draws - 1)
+
+
+def _contrast(x: Tensor, op: OpRows) -> _Bytes:
+    """Towards or away from the mean gray, rounded to a level (`ImageEnhance.Contrast`)."""
+    total = gray_values(x).sum(dim=(1, 2, 3), dtype=torch.float64).cpu().numpy()
+    mean = np.floor(total / (x.shape[2] * x.shape[3]) + 0.5)
+    return _blend(mean[:, None], op.magnitude[:, None])[:, None]
+
+
+def _autocontrast(x: Tensor, _op: OpRows) -> _Bytes:
+    """Lowest level to 0, highest to 255, fractions dropped (`ImageOps.autocontrast`)."""
+    low = x.amin(dim=(2, 3)).cpu().numpy().astype(np.float64)[:, :, None]
+    high = x.amax(dim=(2, 3)).cpu().numpy().astype(np.float64)[:, :, None]
+    slope = 255.0 / np.maximum(high - low, 1)
+    stretched = np.clip(_LEVELS * slope + -low * slope, 0, 255)
+    return np.where(high > low, stretched, _LEVELS).astype(np.uint8)
+
+
+def histograms(x: Tensor) -> NDArray[np.int64]:
+    """Pixels per level of each sample and channel: shape `(n, C, 256)`, of a `uint8` image."""
+    n, channels = x.shape[:2]
+    flat = x.reshape(n * channels, -1).to(torch.int64)
+    start = torch.arange(n * channels, device=x.device).mul_(256)[:, None]
+    counts = torch.bincount(flat.add_(start).view(-1), minlength=n * channels * 256)
+    return np.asarray(counts.view(n, channels, 256).cpu().numpy())
+
+
+def _equalize(x: Tensor, _op: OpRows) -> _Bytes:
+    """Spreads the levels evenly over the pixels (`ImageOps.equalize`)."""
+    return equalize_table(histograms(x))
+
+
+def equalize_table(counts: NDArray[np.int64]) -> _Bytes:
+    """Table that equalizes a histogram; shape `(..., 256)` in and out.
+
+    It is the identity where less than 255 pixels are darker than the brightest level.
+    """
+    last = 255 - np.argmax(counts[..., ::-1] > 0, axis=-1)[..., None]
+    step = (counts.sum(axis=-1, keepdims=True) - np.take_along_axis(counts, last, -1)) // 255
+    before = np.cumsum(counts, axis=-1) - counts
+    spread = (step // 2 + before) // np.maximum(step, 1)
+    return np.where(step > 0, np.minimum(spread, 255), _LEVELS).astype(np.uint8)
+
+
+_IMAGE_TABLES: dict[str, Callable[[Tensor, OpRows], _Bytes]] = {
+    "contrast": _contrast,
+    "autocontrast": _autocontrast,
+    "equalize": _equalize,
+}
+
+
+def apply_float(x: Tensor, op: OpRows) -> Tensor:
+    """The same operations on floats in [0, 1]; see `apply`."""
+    n, channels = x.shape[:2]
+    slope, offset = x.new_ones(n, channels, 1, 1), x.new_zeros(n, channels, 1, 1)
+    curved = []
+    for name, rows in op.groups():
+        if name in _CURVES:
+            curved.append((name, rows))
+            continue
+        index, part = to_device(rows, x), op.take(rows)
+        a, b = _line(name, x, index, part)
+        slope[index], offset[index] = a.expand(-1, channels, 1, 1), b.expand(-1, channels, 1, 1)
+    out = (x * slope).add_(offset)
+    for name, rows in curved:
+        index = to_device(rows, x)
+        result = _CURVES[name](x.index_select(0, index), op.magnitude[rows])
+        out.index_copy_(0, index, result)
+    return out.clamp_(0, 1)
+
+
+def _line(name: str, x: Tensor, index: Tensor, op: OpRows) -> tuple[Tensor, Tensor]:
+    """Slope and offset of a straight operation, shapes `(n, 1 or C, 1, 1)`."""
+    factor = per_sample(1 + op.magnitude, x)
+    if name == "brightness":
+        return factor, torch.zeros_like(factor)
+    if name == "invert":
+        return torch.full_like(factor, -1), torch.ones_like(factor)
+    if name == "channel_shift":
+        shift = to_device(_shifts(op, x.shape[1]), x).to(x.dtype)[:, :, None, None]
+        return torch.ones_like(shift), shift
+    images = x.index_select(0, index)
+    if name == "contrast":
+        return factor, (1 - factor) * gray_values(images).mean(dim=(1, 2, 3), keepdim=True)
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    slope = torch.where(high > low, 1 / (high - low).clamp_min(1e-12), 1.0)
+    return slope, torch.where(high > low, -low * slope, 0.0)
+
+
+def _posterize_float(x: Tensor, m: _Floats) -> Tensor:
+    bits = np.rint(m)
+    step = per_sample(2.0**bits / 255, x)
+    coarse = torch.floor((x + _SLACK / 255) / step) * step
+    return torch.where(per_sample(bits, x) > 0, coarse, x)
+
+
+def _solarize_float(x: Tensor, m: _Floats) -> Tensor:
+    return torch.where(x >= per_sample((256 - m - _SLACK) / 255, x), 1 - x, x)
+
+
+def _solarize_add_float(x: Tensor, m: _Floats) -> Tensor:
+    return torch.where(x < (128 - _SLACK) / 255, x + per_sample(m / 255, x), x)
+
+
+def _gamma_float(x: Tensor, m: _Floats) -> Tensor:
+    return x.clamp(0, 1) ** per_sample(_exponent(m), x)
+
+
+def _equalize_float(x: Tensor, _m: _Floats) -> Tensor:
+    """Equalizes the image rounded to 256 levels; leaves it unrounded where that is identity."""
+    levels = (x.nan_to_num(0).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+    table = equalize_table(histograms(levels))
+    is_plain = to_device((table == _LEVELS).all(axis=2), x)[:, :, None, None]
+    equal = look_up(levels, table).to(x.dtype) / 255
+    return torch.where(is_plain | x.isnan(), x, equal)
+
+
+_CURVES: dict[str, Callable[[Tensor, _Floats], Tensor]] = {
+    "posterize": _posterize_float,
+    "solarize": _solarize_float,
+    "solarize_add": _solarize_add_float,
+    "gamma": _gamma_float,
+    "equalize": _equalize_float,
+}
+
+OPS = frozenset(_PLAIN_TABLES) | frozenset(_IMAGE_TABLES) | {"channel_shift"}
