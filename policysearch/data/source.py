@@ -1,0 +1,162 @@
+"""The door to the data: from what the user names to a `Source`.
+
+One function decides what kind of thing was named and hands it to the loader for that kind. A new
+kind of file gets a loader of its own and a line here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from policysearch.data import digits
+from policysearch.data.arrays import Layout
+from policysearch.data.dataset import Dataset, Source, printable
+from policysearch.data.resize import check_image_size
+from policysearch.errors import DataError, InvalidValueError
+
+__all__ = ["Source", "load_source"]
+
+_CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def load_source(
+    data: Any,
+    *,
+    image_size: int | None = None,
+    skip_bad: bool = False,
+    group_pattern: str | None = None,
+    group_column: str | None = None,
+    layout: Layout | None = None,
+) -> Source:
+    """Loads the data that `data` names.
+
+    Args:
+      data: `digits`; a folder of images by class; an `.npz` file; `package.module:function`; or,
+        from Python, what such a function may return, a `Dataset` or a `Source`.
+      image_size: Side in pixels to resize to; `None` keeps images of one size up to 64 px and
+        resizes others to at most 64 px.
+      skip_bad: Leaves damaged images out instead of refusing.
+      group_pattern: Regular expression for folders: its one group, found in each image's path
+        below the class folder, names what must not straddle a split.
+      group_column: Column of a table that names the groups; tables are not read yet.
+      layout: `NCHW` or `NHWC` for arrays whose shape does not tell.
+
+    Raises:
+      DataError: When the data cannot be read; the text says what to do.
+      InvalidValueError: When an option is not valid or does not suit the data.
+
+    Examples:
+      >>> source = load_source("digits")
+      >>> source.train.x.shape, len(source.test)
+      ((997, 1, 8, 8), 800)
+    """
+    check_image_size(image_size)
+    if layout not in (None, "NCHW", "NHWC"):
+        raise InvalidValueError(f"`layout` must be 'NCHW' or 'NHWC', got {layout!r}.")
+    if group_column is not None:
+        raise InvalidValueError(
+            f"`group_column` is for tables, got {group_column!r} for images. "
+            "Use `group_pattern` with a folder, or an array `groups` in an .npz file."
+        )
+    is_folder = isinstance(data, (str, os.PathLike)) and Path(data).is_dir()
+    if group_pattern is not None and not is_folder:
+        raise InvalidValueError(
+            "`group_pattern` is for folders of images, whose paths it is matched with. "
+            "Give an array `groups` with the other arrays."
+        )
+    if isinstance(data, (str, os.PathLike)):
+        return _load_named(data, image_size, skip_bad, group_pattern, layout)
+    return _load_value(data, "data", image_size, layout)
+
+
+def _load_named(
+    data: str | os.PathLike[str],
+    image_size: int | None,
+    skip_bad: bool,
+    group_pattern: str | None,
+    layout: Layout | None,
+) -> Source:
+    path = Path(data)
+    text = os.fspath(data)
+    if path.is_dir():
+        from policysearch.data.folder import load_folder
+
+        return load_folder(
+            path, image_size=image_size, skip_bad=skip_bad, group_pattern=group_pattern
+        )
+    if path.is_file():
+        return _load_file(path, image_size, layout)
+    if text == digits.NAME:
+        return resized(digits.load_digits(), image_size)
+    if _CALLABLE.fullmatch(text):
+        from policysearch.data.function import call_by_name
+
+        return _load_value(call_by_name(text), text, image_size, layout)
+    raise DataError(_missing(path, text))
+
+
+def _load_file(path: Path, image_size: int | None, layout: Layout | None) -> Source:
+    if path.suffix.lower() == ".npz":
+        from policysearch.data.npz import load_npz
+
+        return load_npz(path, image_size=image_size, layout=layout)
+    hint = "Give a folder of images by class, or an .npz file."
+    if path.suffix.lower() in _PACKED:
+        hint = "Unpack it and give the folder."
+    elif path.suffix.lower() == ".npy":
+        hint = "Save images and labels together: numpy.savez(path, x_train=x, y_train=y)."
+    raise DataError(f"'{printable(path)}' is not a kind of file that can be read. {hint}")
+
+
+def _load_value(data: Any, name: str, image_size: int | None, layout: Layout | None) -> Source:
+    if isinstance(data, Source):
+        return resized(data, image_size)
+    if isinstance(data, Dataset):
+        return resized(Source(train=data, name=name), image_size)
+    from policysearch.data.function import source_from_value
+
+    return source_from_value(data, name=name, image_size=image_size, layout=layout)
+
+
+def resized(source: Source, image_size: int | None) -> Source:
+    """The source with its images at `image_size`, or as it is when that is `None`."""
+    if image_size is None or source.train.modality != "image":
+        return source
+    from dataclasses import replace
+
+    from policysearch.data.resize import fit_arrays
+
+    notices = list(source.notices)
+    fitted = fit_arrays({k: part.x for k, part in source.parts().items()}, image_size, notices)
+    parts = {name: replace(part, x=fitted[name]) for name, part in source.parts().items()}
+    return Source(
+        train=parts["train"],
+        val=parts.get("val"),
+        test=parts.get("test"),
+        notices=tuple(notices),
+        name=source.name,
+    )
+
+
+def _missing(path: Path, text: str) -> str:
+    """Says that nothing has this name, with the nearest one that exists."""
+    parent = path.parent
+    names: list[str] = []
+    if parent.is_dir():
+        names = [name for name in os.listdir(parent) if not name.startswith(".")]
+    known = {name.lower(): str(parent / name) for name in names}
+    if path.name == text:
+        known.setdefault(digits.NAME, digits.NAME)
+    near = difflib.get_close_matches(path.name.lower(), list(known), n=1, cutoff=0.6)
+    hint = f" Did you mean '{printable(known[near[0]])}'?" if near else ""
+    if not hint and not parent.is_dir():
+        hint = f" The folder '{printable(parent)}' does not exist either."
+    return (
+        f"'{printable(text)}' does not exist.{hint} Give a folder of images by class, an .npz "
+        "file, `digits`, or package.module:function."
+    )
