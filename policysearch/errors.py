@@ -33,7 +33,9 @@ class FormatError(PolicySearchError, ValueError):
         self.what = what
         self.problems = tuple(problems)
         count = "" if len(self.problems) == 1 else f" ({len(self.problems)} problems)"
-        super().__init__("\n".join([f"{what} is not valid{count}:", *(f"  {p}" for p in problems)]))
+        super().__init__(
+            "\n".join([f"{what} is not valid{count}:", *(f"  {p}" for p in problems)])
+        )
 
     def __reduce__(self) -> tuple[type[FormatError], tuple[str, tuple[str, ...]]]:
         return type(self), (self.what, self.problems)

@@ -45,7 +45,9 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def uniforms(seed: int, epochs: ArrayLike, indices: ArrayLike, n_draws: int) -> NDArray[np.float64]:
+def uniforms(
+    seed: int, epochs: ArrayLike, indices: ArrayLike, n_draws: int
+) -> NDArray[np.float64]:
     """Draws `n_draws` uniform numbers for every sample, as a function of (seed, epoch, index).
 
     Args:

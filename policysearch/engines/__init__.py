@@ -1,0 +1,1 @@
+"""Engines: they run tasks somewhere and own processes, time-outs and retries."""

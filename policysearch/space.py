@@ -1,0 +1,224 @@
+"""Search spaces: which policies may be found, as a mapping from parameters to policies.
+
+A space is data (a YAML file) with one of four methods:
+
+* `opwise`: a weight and a magnitude range per operation, the number of ops per sample and one
+  probability. Low-dimensional in effect: an op whose weight is small is not there.
+* `triples`: AutoAugment's sub-policies of (operation, probability, magnitude) triples.
+* `randaugment`: the number of ops and one strength for all of them.
+* `fixed`: nothing to search; ops drawn uniformly with magnitudes drawn uniformly
+  (TrivialAugment, UniformAugment).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from policysearch.errors import InvalidValueError
+from policysearch.ops.registry import OpSpec, get_spec
+from policysearch.policy import Interpolation, OpCall, Policy, Stage, SubPolicy
+
+Method = Literal["opwise", "triples", "randaugment", "fixed"]
+METHODS: tuple[Method, ...] = ("opwise", "triples", "randaugment", "fixed")
+Params = Mapping[str, float | int | str]
+
+#: An op whose weight is below this is left out of an op-wise policy.
+MIN_WEIGHT = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A continuous or whole parameter in [low, high], both ends included."""
+
+    low: float
+    high: float
+    is_integer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A parameter that is one of `options`."""
+
+    options: tuple[str, ...]
+
+
+Parameter = Number | Choice
+
+
+@dataclass(frozen=True, slots=True)
+class OpRange:
+    """An operation with the magnitude range that may be searched, in `unit`."""
+
+    op: str
+    low: float | None = None
+    high: float | None = None
+    unit: str | None = None
+
+    def call(self, level: float, *, is_range: bool, weight: float = 1.0) -> OpCall:
+        """The op at a level in [0, 1]: drawn from [low, magnitude(level)], or fixed there."""
+        if self.low is None or self.high is None:
+            return OpCall(self.op, weight=weight)
+        top = round(self.low + (self.high - self.low) * level, 6)
+        return OpCall(self.op, self.low if is_range else top, top, weight, self.unit)
+
+    def full(self, weight: float = 1.0) -> OpCall:
+        """The op with its whole range."""
+        return OpCall(self.op, self.low, self.high, weight, self.unit)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A named set of policies.
+
+    Attributes:
+      n_ops: Ops applied in sequence, smallest and largest number.
+      n_sub_policies: Sub-policies of `triples`.
+      probability: Range of the probability of a stage.
+    """
+
+    name: str
+    method: Method
+    ops: tuple[OpRange, ...]
+    modality: str = "image"
+    ops_version: str = "image-1"
+    interpolation: Interpolation = "bilinear"
+    fill: float = 0.0
+    n_ops: tuple[int, int] = (1, 3)
+    n_sub_policies: int = 5
+    probability: tuple[float, float] = (0.0, 1.0)
+    summary: str = ""
+    references: tuple[str, ...] = ()
+
+    def spec(self, op: str) -> OpSpec:
+        """Declaration of one of the space's operations."""
+        return get_spec(self.modality, op)
+
+    def digest(self) -> str:
+        """Hash of all that decides what a parameter means. 16 hexadecimal digits."""
+        fields = dataclasses.asdict(self)
+        for prose in ("summary", "references"):
+            del fields[prose]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+    def restricted_to(self, n_channels: int) -> SearchSpace:
+        """Drops ops that cannot change an image with so few channels."""
+        kept = tuple(r for r in self.ops if self.spec(r.op).min_channels <= n_channels)
+        return dataclasses.replace(self, ops=kept)
+
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters of the space, in a fixed order; empty when there is nothing to search."""
+        if self.method == "opwise":
+            return self._opwise_parameters()
+        if self.method == "triples":
+            return self._triples_parameters()
+        if self.method == "randaugment":
+            return {
+                "n_ops": Number(*self.n_ops, is_integer=True),
+                "level": Number(0.0, 1.0),
+            }
+        return {}
+
+    def decode(self, params: Params) -> Policy:
+        """Builds the policy that a set of parameters stands for."""
+        problems = [name for name in self.parameters() if name not in params]
+        if problems:
+            raise InvalidValueError(
+                f"Parameters {', '.join(problems[:5])} of space '{self.name}' are missing."
+            )
+        if self.method == "opwise":
+            subs = self._decode_opwise(params)
+        elif self.method == "triples":
+            subs = self._decode_triples(params)
+        elif self.method == "randaugment":
+            stage = Stage(
+                tuple(r.call(_number(params["level"]), is_range=False) for r in self.ops)
+            )
+            subs = (SubPolicy((stage,) * int(params["n_ops"])),)
+        else:
+            stage = Stage(tuple(r.full() for r in self.ops), self.probability[1])
+            subs = (SubPolicy((stage,) * self.n_ops[1]),)
+        return self._policy(subs)
+
+    def encode_opwise(
+        self, levels: Mapping[str, float], n_ops: int, probability: float = 1.0
+    ) -> dict[str, float | int | str]:
+        """Parameters of the op-wise policy that holds exactly the given ops at their levels."""
+        params: dict[str, float | int | str] = {"n_ops": n_ops, "probability": probability}
+        for entry in self.ops:
+            params[f"{entry.op}.weight"] = 1.0 if entry.op in levels else 0.0
+            if entry.low is not None:
+                params[f"{entry.op}.level"] = levels.get(entry.op, 0.5)
+        return {name: params[name] for name in self.parameters()}
+
+    def uniform_policy(self, n_ops: int = 2, probability: float = 0.5) -> Policy:
+        """UniformAugment over this space's ops and ranges.
+
+        Each of `n_ops` stages applies a uniformly drawn op with a uniformly drawn magnitude. The
+        paper draws the probability from U(0, 1) per application, which is probability 0.5.
+
+        References:
+          LingChen et al., UniformAugment, 2020 (arXiv:2003.14348), section 3.
+        """
+        stage = Stage(tuple(entry.full() for entry in self.ops), probability)
+        return self._policy((SubPolicy((stage,) * n_ops),))
+
+    def _policy(self, subs: tuple[SubPolicy, ...]) -> Policy:
+        return Policy(subs, self.modality, self.ops_version, self.interpolation, self.fill)
+
+    def _opwise_parameters(self) -> dict[str, Parameter]:
+        result: dict[str, Parameter] = {
+            "n_ops": Number(*self.n_ops, is_integer=True),
+            "probability": Number(*self.probability),
+        }
+        for entry in self.ops:
+            result[f"{entry.op}.weight"] = Number(0.0, 1.0)
+            if entry.low is not None:
+                result[f"{entry.op}.level"] = Number(0.05, 1.0)
+        return result
+
+    def _decode_opwise(self, params: Params) -> tuple[SubPolicy, ...]:
+        calls = [
+            entry.call(
+                _number(params.get(f"{entry.op}.level", 1.0)),
+                is_range=True,
+                weight=round(weight, 3),
+            )
+            for entry in self.ops
+            if (weight := _number(params[f"{entry.op}.weight"])) >= MIN_WEIGHT
+        ]
+        if not calls:
+            return ()
+        stage = Stage(tuple(calls), round(_number(params["probability"]), 3))
+        return (SubPolicy((stage,) * int(params["n_ops"])),)
+
+    def _triples_parameters(self) -> dict[str, Parameter]:
+        names = tuple(entry.op for entry in self.ops)
+        result: dict[str, Parameter] = {}
+        for i in range(self.n_sub_policies):
+            for j in range(self.n_ops[1]):
+                result[f"{i}.{j}.op"] = Choice(names)
+                result[f"{i}.{j}.probability"] = Number(*self.probability)
+                result[f"{i}.{j}.level"] = Number(0.0, 1.0)
+        return result
+
+    def _decode_triples(self, params: Params) -> tuple[SubPolicy, ...]:
+        by_name = {entry.op: entry for entry in self.ops}
+        subs = []
+        for i in range(self.n_sub_policies):
+            stages = []
+            for j in range(self.n_ops[1]):
+                entry = by_name[str(params[f"{i}.{j}.op"])]
+                level = _number(params[f"{i}.{j}.level"])
+                probability = round(_number(params[f"{i}.{j}.probability"]), 3)
+                stages.append(Stage((entry.call(level, is_range=False),), probability))
+            subs.append(SubPolicy(tuple(stages)))
+        return tuple(subs)
+
+
+def _number(value: float | int | str) -> float:
+    return float(value)

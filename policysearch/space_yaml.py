@@ -1,0 +1,189 @@
+"""The only reader of search-space files (format `policysearch.space`, version 1).
+
+YAML is read with a loader that builds plain data only: tags, aliases and repeated keys are
+refused, so that a file can neither run code nor unfold into gigabytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from policysearch.errors import FormatError, UnknownNameError, unknown_name
+from policysearch.files import read_text
+from policysearch.ops.registry import OPS_VERSIONS, call_problems, op_table
+from policysearch.policy import OpCall
+from policysearch.resources import space_files
+from policysearch.space import OpRange, SearchSpace
+from policysearch.validation import problems_of
+
+SPACE_FORMAT = "policysearch.space"
+SPACE_VERSION = 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class _OpEntry(_Model):
+    op: Annotated[str, Field(min_length=1, max_length=64)]
+    low: float | None = None
+    high: float | None = None
+    unit: str | None = None
+
+
+class SpaceFile(_Model):
+    """A search-space file, version 1."""
+
+    format: Literal["policysearch.space"]
+    version: Literal[1]
+    summary: Annotated[str, Field(max_length=2000)] = ""
+    references: list[str] = Field(default_factory=list, max_length=50)
+    modality: str = "image"
+    ops_version: str = "image-1"
+    method: Literal["opwise", "triples", "randaugment", "fixed"]
+    interpolation: Literal["nearest", "bilinear"] = "bilinear"
+    fill: Share = 0.0
+    n_ops: list[Annotated[int, Field(ge=1, le=8)]] = Field([1, 3], min_length=2, max_length=2)
+    n_sub_policies: Annotated[int, Field(ge=1, le=50)] = 5
+    probability: list[Share] = Field([0.0, 1.0], min_length=2, max_length=2)
+    ops: list[_OpEntry] = Field(min_length=1, max_length=64)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Plain data only: no aliases, no repeated keys (and, as SafeLoader, no tags)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                None, None, "aliases are not allowed", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key, (key_node, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, what: str) -> Any:
+    """Parses YAML to plain data; raises `FormatError` with line and column."""
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
+        raise FormatError(what, [f"not plain YAML: {error.problem}{place}."]) from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise FormatError(what, [f"not plain YAML: {str(error).splitlines()[0]}."]) from None
+    except RecursionError:
+        raise FormatError(what, ["it is nested too deeply."]) from None
+
+
+def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
+    """Builds a search space from parsed YAML; raises `FormatError` naming every problem."""
+    if not isinstance(data, dict):
+        raise FormatError(what, [f"it must be a mapping, got {type(data).__name__}."])
+    version = data.get("version")
+    if isinstance(version, int) and version > SPACE_VERSION:
+        raise FormatError(
+            what,
+            [f"`version` must be at most {SPACE_VERSION}, got {version}: upgrade policysearch."],
+        )
+    try:
+        file = SpaceFile.model_validate(data)
+    except ValidationError as error:
+        raise FormatError(what, problems_of(error, SpaceFile)) from None
+    problems = _problems(file)
+    if problems:
+        raise FormatError(what, problems)
+    return SearchSpace(
+        name=name,
+        method=file.method,
+        ops=tuple(_op_range(entry, file.modality) for entry in file.ops),
+        modality=file.modality,
+        ops_version=file.ops_version,
+        interpolation=file.interpolation,
+        fill=file.fill,
+        n_ops=(file.n_ops[0], file.n_ops[1]),
+        n_sub_policies=file.n_sub_policies,
+        probability=(file.probability[0], file.probability[1]),
+        summary=file.summary.strip(),
+        references=tuple(file.references),
+    )
+
+
+def load_space(name: str) -> SearchSpace:
+    """Loads a shipped space by name (`image/opwise`, or `opwise` for short) or a YAML file.
+
+    Raises:
+      UnknownNameError: With the nearest known name.
+      FormatError: Naming every problem of the file.
+    """
+    shipped = space_files()
+    short = f"image/{name}"
+    if name in shipped or short in shipped:
+        full = name if name in shipped else short
+        what = f"space '{full}'"
+        return space_from_dict(parse_yaml(read_text(shipped[full], "space"), what), full, what)
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        what = f"space file '{name}'"
+        text = read_text(path, "space file")
+        return space_from_dict(parse_yaml(text, what), path.stem, what)
+    raise UnknownNameError(
+        unknown_name("space", name, shipped) + " A file of your own must end in .yaml."
+    )
+
+
+def _op_range(entry: _OpEntry, modality: str) -> OpRange:
+    spec = op_table(modality)[entry.op]
+    if not spec.has_magnitude:
+        return OpRange(entry.op)
+    low = spec.low if entry.low is None else entry.low
+    high = spec.high if entry.high is None else entry.high
+    return OpRange(entry.op, low, high, entry.unit or spec.unit)
+
+
+def _problems(file: SpaceFile) -> list[str]:
+    if file.modality not in OPS_VERSIONS:
+        return [f"`modality` must be one of {', '.join(OPS_VERSIONS)}, got {file.modality!r}."]
+    problems = []
+    if file.ops_version not in OPS_VERSIONS[file.modality]:
+        known = ", ".join(OPS_VERSIONS[file.modality])
+        problems.append(f"`ops_version` must be one of {known}, got {file.ops_version!r}.")
+    for field in ("n_ops", "probability"):
+        low, high = getattr(file, field)
+        if low > high:
+            problems.append(
+                f"`{field}` must be [low, high] with low <= high, got [{low}, {high}]."
+            )
+    seen: set[str] = set()
+    for i, entry in enumerate(file.ops):
+        problems += [f"{text} (ops[{i}])" for text in _entry_problems(entry, file.modality)]
+        if entry.op in seen:
+            problems.append(f"op '{entry.op}' is given twice (ops[{i}]).")
+        seen.add(entry.op)
+    return problems
+
+
+def _entry_problems(entry: _OpEntry, modality: str) -> list[str]:
+    if entry.op not in op_table(modality):
+        return [unknown_name(f"{modality} op", entry.op, op_table(modality))]
+    if not op_table(modality)[entry.op].has_magnitude:
+        given = [n for n in ("low", "high", "unit") if getattr(entry, n) is not None]
+        return [f"op '{entry.op}' takes no magnitude, got `{given[0]}`."] if given else []
+    bounds = _op_range(entry, modality)
+    if bounds.low is not None and bounds.high is not None and bounds.low > bounds.high:
+        return [f"`low <= high` must hold, got low={bounds.low:g}, high={bounds.high:g}."]
+    return call_problems(modality, OpCall(entry.op, bounds.low, bounds.high, 1.0, bounds.unit))

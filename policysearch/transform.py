@@ -1,0 +1,324 @@
+"""Applying a policy: draw first, then apply.
+
+`draw` turns (policy, seed, epoch, sample indices) into plain data: which op, with which signed
+magnitude, each sample gets at each stage. `apply` computes it on a batch. The single-sample entry
+is a batch of one, so both have one semantics; and because the draw is counter-based, the result
+for a sample depends on (seed, epoch, index) only, never on batch size, order or worker count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from policysearch.errors import InvalidValueError
+from policysearch.named import PolicySource, resolve_policy
+from policysearch.ops.image_kernels import ImageSettings, apply_stage
+from policysearch.ops.registry import check_policy, get_spec
+from policysearch.policy import OpCall, Policy
+from policysearch.samples import as_batch
+from policysearch.seeding import uniforms
+
+_DRAWS_PER_STAGE = 4  # apply?, which choice, magnitude, sign
+_KERNEL_DRAWS = 16  # columns that kernels are given, drawn or zero
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for a batch: plain data, enough to replay it exactly.
+
+    Attributes:
+      ops: Names that `op_index` refers to.
+      op_index: Shape `(n, n_stages)`, int64; -1 means the stage leaves the sample alone.
+      magnitude: Shape `(n, n_stages)`, float64; signed, in the unit of the op (see `is_pixels`).
+      is_pixels: Shape `(n, n_stages)`, bool; the magnitude counts pixels instead.
+      extra: Shape `(n, n_stages, k)`, float64 in [0, 1): further numbers for ops that need them.
+    """
+
+    ops: tuple[str, ...]
+    op_index: NDArray[np.int64]
+    magnitude: NDArray[np.float64]
+    is_pixels: NDArray[np.bool_]
+    extra: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.op_index)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON."""
+        return {
+            "ops": list(self.ops),
+            "op_index": self.op_index.tolist(),
+            "magnitude": self.magnitude.tolist(),
+            "is_pixels": self.is_pixels.tolist(),
+            "extra": self.extra.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Drawn:
+        """Inverse of `to_dict`."""
+        n = len(data["op_index"])
+        index = np.asarray(data["op_index"], dtype=np.int64).reshape(n, -1)
+        shape = index.shape
+        return cls(
+            tuple(data["ops"]),
+            index,
+            np.asarray(data["magnitude"], dtype=np.float64).reshape(shape),
+            np.asarray(data["is_pixels"], dtype=np.bool_).reshape(shape),
+            np.asarray(data["extra"], dtype=np.float64).reshape(*shape, -1)
+            if data["extra"]
+            else np.zeros((*shape, 0)),
+        )
+
+    def names(self, sample: int) -> list[tuple[str, float]]:
+        """Ops and signed magnitudes that one sample gets, in order."""
+        return [
+            (self.ops[op], float(self.magnitude[sample, stage]))
+            for stage, op in enumerate(self.op_index[sample])
+            if op >= 0
+        ]
+
+
+class _Tables:
+    """A policy as arrays indexed by [sub-policy, stage, choice], for drawing whole batches."""
+
+    def __init__(self, policy: Policy) -> None:
+        subs = policy.sub_policies
+        n_stages = max((len(sub.stages) for sub in subs), default=0)
+        n_choices = max((len(st.choices) for sub in subs for st in sub.stages), default=0)
+        self.shape = (len(subs), n_stages, n_choices)
+        weights = np.array([sub.weight for sub in subs], dtype=np.float64)
+        self.sub_edges = np.cumsum(weights / weights.sum()) if len(subs) else weights
+        self.probability = np.zeros((len(subs), n_stages))
+        self.edges = np.full(self.shape, np.inf)
+        self.op = np.full(self.shape, -1, dtype=np.int64)
+        self.low = np.zeros(self.shape)
+        self.high = np.zeros(self.shape)
+        self.is_pixels = np.zeros(self.shape, dtype=np.bool_)
+        names: dict[str, int] = {}
+        for i, sub in enumerate(subs):
+            for j, stage in enumerate(sub.stages):
+                self.probability[i, j] = stage.probability
+                self._fill(i, j, stage.choices, names)
+        self.ops = tuple(names)
+        specs = [get_spec(policy.modality, name) for name in names]
+        self.is_signed = np.array([spec.is_signed for spec in specs], dtype=np.bool_)
+        self.n_extra = max((spec.n_draws for spec in specs), default=0)
+
+    def _fill(self, i: int, j: int, choices: tuple[OpCall, ...], names: dict[str, int]) -> None:
+        weights = np.array([call.weight for call in choices])
+        self.edges[i, j, : len(choices) - 1] = np.cumsum(weights / weights.sum())[:-1]
+        for k, call in enumerate(choices):
+            if call.op != "identity":
+                self.op[i, j, k] = names.setdefault(call.op, len(names))
+            self.low[i, j, k] = call.low or 0.0
+            self.high[i, j, k] = call.high or 0.0
+            self.is_pixels[i, j, k] = call.unit == "px" and call.op.startswith("translate")
+
+
+class Drawer:
+    """Draws from a policy: the random half of a transform, free of torch and of pixels."""
+
+    def __init__(self, policy: Policy, seed: int) -> None:
+        check_policy(policy)
+        self.policy = policy
+        self.seed = int(seed)
+        self._tables = _Tables(policy)
+
+    def draw(self, indices: ArrayLike, epochs: ArrayLike = 0) -> Drawn:
+        """Draws for samples given by their index; see `policysearch.seeding.uniforms`."""
+        tables = self._tables
+        index = np.atleast_1d(np.asarray(indices))
+        n, (n_subs, n_stages, _) = len(index), tables.shape
+        if n_subs == 0 or n == 0:
+            return Drawn(
+                tables.ops,
+                np.full((n, n_stages), -1, dtype=np.int64),
+                np.zeros((n, n_stages)),
+                np.zeros((n, n_stages), dtype=np.bool_),
+                np.zeros((n, n_stages, 0)),
+            )
+        per_stage = _DRAWS_PER_STAGE + tables.n_extra
+        u = uniforms(self.seed, epochs, index, 1 + n_stages * per_stage)
+        sub = np.minimum(np.searchsorted(tables.sub_edges, u[:, 0], side="right"), n_subs - 1)
+        block = u[:, 1:].reshape(n, n_stages, per_stage)
+        stage = np.arange(n_stages)[None, :]
+        rows = sub[:, None]
+        choice = (block[:, :, 1, None] >= tables.edges[rows, stage]).sum(axis=2)
+        op = tables.op[rows, stage, choice]
+        low, high = tables.low[rows, stage, choice], tables.high[rows, stage, choice]
+        magnitude = low + (high - low) * block[:, :, 2]
+        if len(tables.ops):
+            is_negative = tables.is_signed[op] & (block[:, :, 3] < 0.5)
+            magnitude = np.where(is_negative, -magnitude, magnitude)
+        is_applied = block[:, :, 0] < tables.probability[rows, stage]
+        return Drawn(
+            tables.ops,
+            np.where(is_applied, op, -1),
+            magnitude,
+            tables.is_pixels[rows, stage, choice],
+            block[:, :, _DRAWS_PER_STAGE:],
+        )
+
+
+def apply_drawn(x: Tensor, drawn: Drawn, policy: Policy) -> Tensor:
+    """Applies what was drawn to a batch of images.
+
+    Args:
+      x: `(n, C, H, W)`; uint8, uint16, or floating in [0, 1]. Not modified.
+      drawn: One row per sample.
+      policy: Gives interpolation and fill.
+
+    Returns:
+      A tensor of the same shape, dtype and device; `x` itself when no stage applies.
+    """
+    if len(drawn) != len(x):
+        raise InvalidValueError(f"`drawn` must hold {len(x)} samples, got {len(drawn)}.")
+    settings = ImageSettings(policy.interpolation, policy.fill)
+    missing = _KERNEL_DRAWS - drawn.extra.shape[2]
+    extra = np.pad(drawn.extra, ((0, 0), (0, 0), (0, missing)))
+    magnitude = np.where(drawn.is_pixels, _in_fractions(drawn, x), drawn.magnitude)
+    for stage in range(drawn.op_index.shape[1]):
+        index = drawn.op_index[:, stage]
+        if (index < 0).all():
+            continue
+        x = apply_stage(
+            x,
+            drawn.ops,
+            torch.from_numpy(np.ascontiguousarray(index)).to(x.device),
+            torch.from_numpy(np.ascontiguousarray(magnitude[:, stage])).to(x.device),
+            torch.from_numpy(np.ascontiguousarray(extra[:, stage])).to(x.device),
+            settings,
+        )
+    return x
+
+
+def _in_fractions(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:
+    """Pixel shifts as fractions of the side they move along, cut to the whole side."""
+    if not drawn.is_pixels.any():
+        return drawn.magnitude
+    along_y = np.array([name == "translate_y" for name in drawn.ops])
+    side = np.where(along_y[drawn.op_index], x.shape[2], x.shape[3])
+    return np.clip(drawn.magnitude / side, -1.0, 1.0)
+
+
+class PolicyTransform(torch.nn.Module):
+    """A policy, ready to augment single samples and batches.
+
+    Call it with one image (PIL image; numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)`) or with a
+    batch (torch `(n, C, H, W)`, any device); the result has the same type, shape and dtype. In
+    `eval()` mode it returns its input, so that a validation pass is never augmented.
+
+    Args:
+      policy: What to apply.
+      seed: Root of all draws.
+
+    Examples:
+      >>> import torch, policysearch
+      >>> transform = policysearch.load_policy("trivialaugment-wide", seed=0)
+      >>> transform(torch.zeros(8, 3, 32, 32, dtype=torch.uint8)).shape
+      torch.Size([8, 3, 32, 32])
+    """
+
+    def __init__(self, policy: Policy, seed: int = 0) -> None:
+        super().__init__()
+        self.policy = policy
+        self.seed = int(seed)
+        self._drawer = Drawer(policy, seed)
+        self._calls = 0
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch that draws with an explicit `index` belong to."""
+        self._epoch = int(epoch)
+
+    def draw(self, indices: ArrayLike, epoch: ArrayLike | None = None) -> Drawn:
+        """Draws for samples given by their indices, as plain data (see `Drawn`)."""
+        return self._drawer.draw(indices, self._epoch if epoch is None else epoch)
+
+    def replay(self, x: Any, drawn: Drawn) -> Any:
+        """Applies a recorded draw to a sample or batch: the same pixels again."""
+        batch, restore = as_batch(x)
+        return restore(apply_drawn(batch, drawn, self.policy))
+
+    def forward(
+        self, x: Any, y: Any = None, *, index: ArrayLike | None = None, epoch: int | None = None
+    ) -> Any:
+        """Augments a sample or a batch.
+
+        Args:
+          x: Sample or batch, see the class.
+          y: Targets, passed through; when given, the result is `(x, y)`.
+          index: Dataset index of the sample, or one per sample of a batch. The result is then a
+            function of (seed, epoch, index). Without it, every call draws afresh: reproducible
+            for a fixed order of calls.
+          epoch: Epoch for `index`; default is what `set_epoch` said.
+        """
+        if self.training and self.policy.sub_policies:
+            batch, restore = as_batch(x)
+            drawn = self._fresh(len(batch)) if index is None else self.draw(index, epoch)
+            x = restore(apply_drawn(batch, drawn, self.policy))
+        return x if y is None else (x, y)
+
+    def _fresh(self, n: int) -> Drawn:
+        """Draws for the next `n` samples of this stream; loader workers have streams apart."""
+        worker = torch.utils.data.get_worker_info()
+        stream = -1 if worker is None else worker.seed
+        first, self._calls = self._calls, self._calls + n
+        return self._drawer.draw(np.arange(first, first + n), stream)
+
+    def extra_repr(self) -> str:
+        """Policy digest and seed, for printing a model."""
+        return (
+            f"policy={self.policy.digest()}, n_choices={self.policy.n_choices}, seed={self.seed}"
+        )
+
+
+class AugmentedDataset(torch.utils.data.Dataset[Any]):
+    """A map-style dataset whose first item is augmented, the same for any number of workers.
+
+    The draw of a sample is a function of (seed, visit, index), where visit counts how often the
+    sample was read. The count lives in shared memory: loader workers need no `set_epoch`, whether
+    they are forked, spawned, persistent or none.
+
+    Args:
+      dataset: Yields `(x, *rest)`.
+      transform: Applied to `x`.
+    """
+
+    def __init__(self, dataset: Any, transform: PolicyTransform) -> None:
+        self.dataset = dataset
+        self.transform = transform
+        self._visits = torch.zeros(len(dataset), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the next visit of every sample count as `epoch` (for resuming a training)."""
+        self._visits.fill_(int(epoch))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        x, *rest = self.dataset[index]
+        visit = int(self._visits[index])
+        self._visits[index] = visit + 1
+        return (self.transform(x, index=index, epoch=visit), *rest)
+
+
+def load_policy(source: PolicySource, *, seed: int = 0) -> PolicyTransform:
+    """Loads a policy as a transform for single samples and batches.
+
+    Args:
+      source: A policy file, a run directory, a shipped name such as `trivialaugment-wide`, parsed
+        JSON, or a `Policy`.
+      seed: Root of all draws.
+
+    Raises:
+      PolicySearchError: Naming every problem of the file, or the nearest known name.
+    """
+    return PolicyTransform(resolve_policy(source).policy, seed)

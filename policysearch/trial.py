@@ -1,0 +1,134 @@
+"""Units of work and what came of them: the words that samplers, engines and the ledger share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from policysearch.errors import InvalidValueError
+from policysearch.policy import Policy
+
+State = Literal["complete", "pruned", "failed"]
+FailureKind = Literal["error", "crash", "timeout", "memory", "not_finite"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """One training of a task: which fold of the data, and the seed of weights, order and draws."""
+
+    fold: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A policy to be trained and scored.
+
+    Attributes:
+      key: Identity within the run, such as `trial/12` or `verdict/none/3`.
+      replicates: Trainings, done in order; the score is the mean of their scores.
+      n_epochs: Length of each training.
+      prune_above: Step i of the task is the running mean score after replicate i; above this
+        threshold the task stops as pruned. Empty: never.
+    """
+
+    key: str
+    policy: Policy
+    replicates: tuple[Replicate, ...]
+    n_epochs: int
+    prune_above: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task.
+
+    Attributes:
+      score: Mean score over the finished replicates, lower is better; finite unless failed.
+      metrics: One mapping per finished replicate, such as `{"log_loss": .., "accuracy": ..}`.
+      seconds: Wall time of the task in its worker.
+      failure: Kind, when failed.
+      message: Reason, when failed; may be a traceback.
+      attempts: How often the task was started.
+    """
+
+    state: State
+    score: float | None = None
+    metrics: tuple[Mapping[str, float], ...] = ()
+    seconds: float = 0.0
+    failure: FailureKind | None = None
+    message: str = ""
+    attempts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.state == "failed":
+            if self.score is not None or self.failure is None:
+                raise InvalidValueError("A failed outcome must have a `failure` and no `score`.")
+        elif self.score is None or not math.isfinite(self.score):
+            raise InvalidValueError(f"`score` must be finite, got {self.score!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the ledger, without empty fields."""
+        result: dict[str, Any] = {"state": self.state, "seconds": round(self.seconds, 4)}
+        if self.score is not None:
+            result["score"] = self.score
+        if self.metrics:
+            result["metrics"] = [dict(m) for m in self.metrics]
+        if self.failure is not None:
+            result |= {"failure": self.failure, "message": self.message}
+        if self.attempts != 1:
+            result["attempts"] = self.attempts
+        return result
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
+        """Inverse of `to_dict`; ignores other keys."""
+        return cls(
+            state=data["state"],
+            score=data.get("score"),
+            metrics=tuple(data.get("metrics", ())),
+            seconds=float(data.get("seconds", 0.0)),
+            failure=data.get("failure"),
+            message=str(data.get("message", "")),
+            attempts=int(data.get("attempts", 1)),
+        )
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A policy that a sampler wants tried.
+
+    Attributes:
+      origin: Where it comes from, such as `warm:none`, `screen:rotate@0.6`, `combine`, `tpe`.
+      params: Its parameters in the space; `None` for a policy from outside the space.
+      state: What the sampler wants back with the trial (plain data), such as its generation.
+    """
+
+    policy: Policy
+    origin: str
+    params: Mapping[str, float | int | str] | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A suggestion with its number and its outcome."""
+
+    number: int
+    suggestion: Suggestion
+    outcome: Outcome
+
+    @property
+    def score(self) -> float | None:
+        """Score of a complete trial, else `None`."""
+        return self.outcome.score if self.outcome.state == "complete" else None
+
+    def running_means(self) -> list[float]:
+        """Mean score after each finished replicate."""
+        means, total = [], 0.0
+        for i, metrics in enumerate(self.outcome.metrics):
+            total += metrics["score"]
+            means.append(total / (i + 1))
+        return means

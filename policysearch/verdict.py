@@ -1,0 +1,197 @@
+"""The verdict: arms side by side on the test split, with intervals and a sentence.
+
+It reports and chooses nothing: which policy is exported was decided before, on validation data.
+Arms are paired: score i of every arm comes from the same seed, so that differences are tested with
+the paired t-test, corrected by Holm for the number of comparisons. The interval of a mean is the
+t interval over seeds; it holds for this training set and this test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from policysearch.errors import InvalidValueError
+
+Decision = Literal["better", "not distinguishable", "worse"]
+
+CONFIDENCE = 0.95
+ARM_TITLES = {
+    "none": "no augmentation",
+    "default": "the default augmentation",
+    "trivialaugment": "TrivialAugment",
+    "randaugment": "RandAugment",
+    "uniformaugment": "UniformAugment",
+    "random": "a random policy",
+    "found": "the found policy",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One policy in the comparison.
+
+    Attributes:
+      scores: One per seed, higher is better (accuracy in [0, 1]).
+      seconds: Training time of all its seeds.
+    """
+
+    name: str
+    scores: tuple[float, ...]
+    seconds: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(self.scores))
+
+    def interval(self) -> tuple[float, float]:
+        """95 % t interval of the mean over seeds."""
+        return t_interval(self.scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As written to `verdict.json`."""
+        low, high = self.interval()
+        return {
+            "name": self.name,
+            "mean": self.mean,
+            "ci_low": low,
+            "ci_high": high,
+            "scores": list(self.scores),
+            "seconds": round(self.seconds, 2),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The chosen arm against another one, over paired seeds."""
+
+    other: str
+    difference: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+    p_holm: float
+
+    @property
+    def decision(self) -> Decision:
+        """What the Holm-corrected test says at the 5 % level."""
+        if self.p_holm >= 1 - CONFIDENCE:
+            return "not distinguishable"
+        return "better" if self.difference > 0 else "worse"
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % t interval of a mean; all values equal give a point.
+
+    Raises:
+      InvalidValueError: For fewer than two values.
+    """
+    if len(values) < 2:
+        raise InvalidValueError(f"An interval needs at least 2 values, got {len(values)}.")
+    mean = float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
+    return mean - half, mean + half
+
+
+def paired_p_value(a: Sequence[float], b: Sequence[float]) -> float:
+    """Two-sided p-value of the paired t-test; 1 when all differences are zero."""
+    differences = np.asarray(a) - np.asarray(b)
+    if np.allclose(differences, differences[0], atol=1e-12):
+        return 1.0 if abs(differences[0]) < 1e-12 else 0.0
+    return float(stats.ttest_rel(a, b).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: adjusted p-values in the order given.
+
+    References:
+      Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6, 1979.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def compare_with(chosen: Arm, others: Sequence[Arm]) -> list[Comparison]:
+    """The chosen arm against every other, Holm-corrected over all of them."""
+    p_values = [paired_p_value(chosen.scores, other.scores) for other in others]
+    comparisons = []
+    for other, p, p_holm in zip(others, p_values, holm(p_values), strict=True):
+        differences = [a - b for a, b in zip(chosen.scores, other.scores, strict=True)]
+        low, high = t_interval(differences)
+        mean = float(np.mean(differences))
+        comparisons.append(Comparison(other.name, mean, low, high, p, p_holm))
+    return comparisons
+
+
+def make_verdict(
+    arms: Sequence[Arm], chosen: str, seeds: Sequence[int], metric: str = "accuracy"
+) -> dict[str, Any]:
+    """Builds the content of `verdict.json`.
+
+    Args:
+      arms: All arms, paired over `seeds`.
+      chosen: Name of the exported arm.
+      seeds: Training seeds, in the order of the scores.
+      metric: Name of the score.
+    """
+    problems = [arm.name for arm in arms if len(arm.scores) != len(seeds)]
+    if problems:
+        raise InvalidValueError(f"Arms {problems} do not have one score per seed ({len(seeds)}).")
+    by_name = {arm.name: arm for arm in arms}
+    others = [arm for arm in arms if arm.name != chosen]
+    comparisons = compare_with(by_name[chosen], others)
+    best_other = max(others, key=lambda arm: arm.mean) if others else None
+    against = next((c for c in comparisons if best_other and c.other == best_other.name), None)
+    verdict = {
+        "arms": [arm.to_dict() for arm in arms],
+        "chosen": chosen,
+        "decision": against.decision if against else "not distinguishable",
+        "sentence": _sentence(by_name[chosen], comparisons, against),
+        "metric": metric,
+        "seeds": list(seeds),
+        "comparisons": [
+            {
+                "other": c.other,
+                "difference": c.difference,
+                "ci_low": c.ci_low,
+                "ci_high": c.ci_high,
+                "p_value": c.p_value,
+                "p_holm": c.p_holm,
+                "decision": c.decision,
+            }
+            for c in comparisons
+        ],
+    }
+    return verdict
+
+
+def _sentence(chosen: Arm, comparisons: Sequence[Comparison], best: Comparison | None) -> str:
+    title = ARM_TITLES.get(chosen.name, f"'{chosen.name}'")
+    text = f"Chosen on validation data: {title}. On the test split it reaches {chosen.mean:.1%}"
+    none = next((c for c in comparisons if c.other == "none"), None)
+    if none is not None:
+        text += f", {_points(none)} against no augmentation ({none.decision})"
+    if best is not None and best.other != "none":
+        title = ARM_TITLES.get(best.other, f"'{best.other}'")
+        text += f" and {_points(best)} against the best other arm, {title} ({best.decision})"
+    return text + f", over {len(chosen.scores)} paired seeds."
+
+
+def _points(comparison: Comparison) -> str:
+    low, high = 100 * comparison.ci_low, 100 * comparison.ci_high
+    return f"{100 * comparison.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def arms_of(verdict: Mapping[str, Any]) -> list[Arm]:
+    """Arms of a verdict read back from JSON."""
+    return [Arm(a["name"], tuple(a["scores"]), a["seconds"]) for a in verdict["arms"]]
