@@ -36,8 +36,8 @@ _Size = tuple[int, int]  # width, height
 _ONE = 65536.0
 # Largest image side whose 16.16 coordinates fit in 32 bits under every allowed magnitude.
 _MAX_SIDE_INT32 = 2000
-# Keeps a flat area flat: weights that sum to a little under one must not cost a level.
-_BELOW_LEVEL = 2.0**-10
+# Added before fractions are dropped, so that float32 rounding does not turn 200 into 199.
+_BELOW_LEVEL = 2.0**-8
 
 
 def _shear_x(matrix: _Floats, rows: _Rows, op: OpRows, _size: _Size) -> None:

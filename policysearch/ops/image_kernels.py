@@ -120,14 +120,14 @@ def _rows(
 def _apply_families(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:
     is_idle = (rows.code < 0) | (_CODE_IDLE[rows.code] == rows.magnitude)
     family = np.where(is_idle, _NO_FAMILY, _CODE_FAMILY[rows.code])
-    present = np.flatnonzero(np.bincount(family + 1, minlength=len(_FAMILIES) + 1)[1:])
-    if x.numel() == 0 or not present.size:
+    present: set[int] = set(family.tolist())
+    if x.numel() == 0 or present <= {_NO_FAMILY}:
         return x.clone()
-    if present.size == 1 and (family == present[0]).all():
-        return _FAMILIES[present[0]](x, rows, settings)
+    if len(present) == 1:
+        return _FAMILIES[present.pop()](x, rows, settings)
     out = x.clone()
-    for k in present:
-        chosen = np.flatnonzero(family == k)
+    for k in sorted(present - {_NO_FAMILY}):
+        chosen = (family == k).nonzero()[0]
         index = to_device(chosen, x)
         part = x.index_select(0, index)
         out.index_copy_(0, index, _FAMILIES[k](part, rows.take(chosen), settings))

@@ -21,6 +21,8 @@ _Floats = NDArray[np.float64]
 _Bytes = NDArray[np.uint8]
 
 _LEVELS = np.arange(256)
+# Below this an image has less than 255 pixels darker than its brightest: nothing to equalize.
+_MIN_EQUALIZED_PIXELS = 256
 # Part of a level by which a float may miss the level it stands for.
 _SLACK = 1e-3
 
@@ -146,6 +148,8 @@ def histograms(x: Tensor) -> NDArray[np.int64]:
 
 def _equalize(x: Tensor, _op: OpRows) -> _Bytes:
     """Spreads the levels evenly over the pixels (`ImageOps.equalize`)."""
+    if x.shape[2] * x.shape[3] < _MIN_EQUALIZED_PIXELS:
+        return _LEVELS.astype(np.uint8)
     return equalize_table(histograms(x))
 
 

@@ -55,8 +55,8 @@ class OpRows:
 
     def groups(self) -> list[tuple[str, NDArray[np.intp]]]:
         """The ops that occur, in table order, each with the samples that have it."""
-        counts = np.bincount(self.code, minlength=len(OP_NAMES))
-        return [(OP_NAMES[c], np.flatnonzero(self.code == c)) for c in np.flatnonzero(counts)]
+        codes = sorted(set(self.code.tolist()))
+        return [(OP_NAMES[c], (self.code == c).nonzero()[0]) for c in codes]
 
 
 def to_device(values: NDArray[np.generic], like: Tensor) -> Tensor:

@@ -1,0 +1,59 @@
+"""The contract of all image operations."""
+
+import pytest
+import torch
+from contracts.op_contract import FloatAgreesWithLevels, OpContract, images
+
+from policysearch.errors import InvalidValueError, UnknownNameError
+from policysearch.ops.image_kernels import ImageSettings, apply_stage
+
+
+class TestImageOps(OpContract):
+    pass
+
+
+class TestFloatImages(FloatAgreesWithLevels):
+    pass
+
+
+def call(x, ops=("invert",), index=0, magnitude=0.0, n_draws=16):
+    n = len(x)
+    return apply_stage(
+        x,
+        list(ops),
+        torch.full((n,), index),
+        torch.full((n,), magnitude, dtype=torch.float64),
+        torch.zeros((n, n_draws), dtype=torch.float64),
+        ImageSettings(),
+    )
+
+
+def test_untouched_uint16_keeps_every_level():
+    x = torch.arange(65536, dtype=torch.int32).to(torch.uint16).view(1, 1, 256, 256)
+    both = torch.cat([x, x])
+    index = torch.tensor([0, -1])
+    zeros = torch.zeros(2, dtype=torch.float64)
+    draws = torch.zeros((2, 16), dtype=torch.float64)
+    y = apply_stage(both, ["flip_horizontal"], index, zeros, draws, ImageSettings())
+    assert torch.equal(y[1], x[0])
+    assert torch.equal(y[0].to(torch.int32), x[0].to(torch.int32).flip(-1))
+
+
+def test_an_unknown_op_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match="Did you mean 'rotate'"):
+        call(images(1, 3, 4, 4, torch.uint8), ops=("rotat",))
+
+
+@pytest.mark.parametrize(
+    ("x", "arguments", "text"),
+    [
+        (torch.zeros(3, 4, 4), {}, "shape"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.int64), {}, "uint8"),
+        (torch.zeros(1, 3, 4, 4), {"index": 1}, "op_index"),
+        (torch.zeros(1, 3, 4, 4), {"index": -2}, "op_index"),
+        (torch.zeros(1, 3, 4, 4), {"n_draws": 2}, "draws"),
+    ],
+)
+def test_wrong_arguments_say_which_rule_they_break(x, arguments, text):
+    with pytest.raises(InvalidValueError, match=text):
+        call(x, **arguments)
