@@ -142,7 +142,8 @@ def load_space(name: str) -> SearchSpace:
         text = read_text(path, "space file")
         return space_from_dict(parse_yaml(text, what), path.stem, what)
     raise UnknownNameError(
-        unknown_name("space", name, shipped) + " A file of your own must end in .yaml."
+        unknown_name("space", name if "/" in name else short, shipped)
+        + " A file of your own must end in .yaml."
     )
 
 
