@@ -9,7 +9,9 @@ translations are cut to whole pixels, towards zero.
 Nearest repeats Pillow's arithmetic, 16.16 fixed point where an axis is mixed and running sums of
 doubles where none is, and equals it in every pixel. Bilinear computes in float32 where Pillow
 uses doubles, and is within one level. In both a pixel whose centre falls outside the image is
-filled, and neighbours beyond the border repeat it.
+filled, and neighbours beyond the border repeat it. One difference to torchvision is left: it
+sends a shear through degrees and back, so a centre that falls exactly on the border of the image
+may lie a rounding error outside there; nearest does not see that, bilinear does.
 """
 
 from __future__ import annotations
@@ -192,14 +194,12 @@ def resample_nearest(x: Tensor, matrix: _Floats, fill: float) -> Tensor:
     whole = np.int32 if max(width, height) <= _MAX_SIDE_INT32 else np.int64
     terms = _fixed_terms(matrix, width, height)
     x_column, x_row, y_column, y_row = (to_device(t.astype(whole), x) for t in terms)
-    column = (x_column[:, None, :] + x_row[:, :, None]) >> 16
-    row = (y_column[:, None, :] + y_row[:, :, None]) >> 16
-    inside_column, inside_row = column.clamp(0, width - 1), row.clamp(0, height - 1)
-    is_outside = (column != inside_column) | (row != inside_row)
-    index = inside_row.mul_(width).add_(inside_column).to(torch.int64).view(n, 1, -1)
-    pixels = x.reshape(n, channels, -1)
-    out = torch.gather(pixels, 2, index.expand(n, channels, height * width))
-    return out.view_as(x).masked_fill_(is_outside[:, None], fill)
+    # A rim of filled pixels takes whatever falls outside, and shifts all places by one.
+    column = (x_column[:, None, :] + x_row[:, :, None]).__irshift__(16).clamp_(-1, width)
+    row = (y_column[:, None, :] + y_row[:, :, None]).__irshift__(16).clamp_(-1, height)
+    index = column.add_(row, alpha=width + 2).add_(width + 3).to(torch.int64).view(n, 1, -1)
+    pixels = torch.nn.functional.pad(x, (1, 1, 1, 1), value=fill).view(n, channels, -1)
+    return torch.gather(pixels, 2, index.expand(n, channels, height * width)).view(x.shape)
 
 
 def resample_bilinear(x: Tensor, matrix: _Floats, fill: float) -> Tensor:

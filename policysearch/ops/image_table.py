@@ -140,10 +140,11 @@ def _autocontrast(x: Tensor, _op: OpRows) -> _Bytes:
 def histograms(x: Tensor) -> NDArray[np.int64]:
     """Pixels per level of each sample and channel: shape `(n, C, 256)`, of a `uint8` image."""
     n, channels = x.shape[:2]
-    flat = x.reshape(n * channels, -1).to(torch.int64)
-    start = torch.arange(n * channels, device=x.device).mul_(256)[:, None]
-    counts = torch.bincount(flat.add_(start).view(-1), minlength=n * channels * 256)
-    return np.asarray(counts.view(n, channels, 256).cpu().numpy())
+    levels = x.reshape(n * channels, -1).to(torch.int64)
+    ones = torch.ones((1, 1), dtype=torch.int32, device=x.device).expand_as(levels)
+    counts = torch.zeros((n * channels, 256), dtype=torch.int32, device=x.device)
+    counts.scatter_add_(1, levels, ones)
+    return counts.view(n, channels, 256).cpu().numpy().astype(np.int64)
 
 
 def _equalize(x: Tensor, _op: OpRows) -> _Bytes:

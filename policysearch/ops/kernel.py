@@ -67,7 +67,7 @@ def to_device(values: NDArray[np.generic], like: Tensor) -> Tensor:
 def per_sample(values: NDArray[np.float64], like: Tensor) -> Tensor:
     """Shapes one number per sample `(n,)` so that it multiplies `like`, a working image."""
     column = np.ascontiguousarray(values, dtype=np.float64).reshape(-1, 1, 1, 1)
-    return to_device(column, like).to(like.dtype)
+    return torch.from_numpy(column).to(like.device, like.dtype)
 
 
 def top(x: Tensor) -> float:

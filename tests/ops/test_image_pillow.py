@@ -87,7 +87,7 @@ def pillow_geometry(image, op, m, interpolation, fill):
         return ImageOps.mirror(image)
     if op == "flip_vertical":
         return ImageOps.flip(image)
-    color = fill if image.mode == "L" else (fill,) * 3
+    color = (fill,) * 3 if image.mode == "RGB" else fill
     if op == "rotate":
         return image.rotate(m, RESAMPLE[interpolation], fillcolor=color)
     step = 1 / (1 + m) if m >= 0 else 1 - m
@@ -143,6 +143,28 @@ def test_bilinear_is_within_one_level_of_pillow(op, m, channels):
             assert gap.max() <= 1
             n_off, n_pixels = n_off + (gap > 0).sum(), n_pixels + gap.size
     assert n_off <= 0.05 * n_pixels
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize(("op", "m"), GEOMETRY_CASES)
+def test_float_geometry_equals_pillows_float_mode(op, m, interpolation):
+    rng = np.random.default_rng(7)
+    for height, width in SIZES:
+        a = rng.random((height, width, 1)).astype(np.float32)
+        image = Image.fromarray(a[..., 0])
+        x = torch.from_numpy(a.transpose(2, 0, 1)[None].copy())
+        y = apply_stage(
+            x,
+            [op],
+            torch.zeros(1, dtype=torch.int64),
+            torch.tensor([float(m)], dtype=torch.float64),
+            torch.zeros((1, 16), dtype=torch.float64),
+            ImageSettings(interpolation, 0.25),
+        )
+        expected = pillow_geometry(image, op, m, interpolation, 0.25)
+        # Places are float32 numbers in [-1, 1] here: an error of 1e-6 of 40 pixels.
+        tolerance = 0 if interpolation == "nearest" else 2e-5
+        np.testing.assert_allclose(y[0, 0], np.asarray(expected), rtol=0, atol=tolerance)
 
 
 def test_nearest_equals_pillow_at_random_magnitudes():

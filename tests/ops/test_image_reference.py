@@ -162,6 +162,14 @@ def test_blur_is_a_gaussian_mean_with_its_own_sigma_per_sample():
         assert np.abs(out[i, c] - slow_blur(a[i, c].astype(float), sigma[i])).max() < 0.501
 
 
+def test_blur_is_cut_at_three_sigma_of_its_own_sample():
+    x = np.random.default_rng(8).random((3, 1, 9, 13))
+    sigma = [0.4, 2.0, 1.2]
+    out = ours(x, "blur", sigma)
+    for i in range(3):
+        np.testing.assert_allclose(out[i, 0], slow_blur(x[i, 0], sigma[i]), atol=1e-12)
+
+
 def test_blur_keeps_a_flat_image():
     flat = np.full((1, 3, 10, 10), 201, dtype="u1")
     np.testing.assert_array_equal(ours(flat, "blur", 1.7), flat)
@@ -246,6 +254,14 @@ def test_translate_in_whole_pixels_survives_its_fraction():
         a = np.zeros((1, 1, 1, side), dtype="u1")
         a[..., 0] = 9
         assert ours(a, "translate_x", 3 / side)[0, 0, 0].argmax() == 3
+
+
+@pytest.mark.parametrize(("op", "m"), [("brightness", -0.37), ("gamma", 0.5), ("sharpness", 0.5)])
+def test_uint16_is_the_float_result_to_the_nearest_level(op, m):
+    a = np.random.default_rng(9).integers(0, 65536, (2, 3, 12, 12)).astype(np.uint16)
+    expected = 65535 * ours(a / 65535, op, m)
+    # Half a level is rounding, the rest float32 at 65535.
+    assert np.abs(ours(a, op, m) - expected).max() < 0.52
 
 
 def test_float_posterize_and_equalize_stand_on_levels():
