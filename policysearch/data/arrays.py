@@ -61,12 +61,7 @@ def source_from_arrays(
     }
     _check_same_form(channels_first, name)
     labels = _labels(arrays, tuple(x), name, found)
-    for part, array in channels_first.items():
-        if len(array) != len(labels.y[part]):
-            raise DataError(
-                f"`x_{part}` and `y_{part}` must have the same length, "
-                f"got {len(array):,} and {len(labels.y[part]):,} ({name})."
-            )
+    _check_lengths(channels_first, labels, name)
     fitted = fit_arrays(channels_first, image_size, found)
     groups = _groups(arrays.get("groups"), len(labels.y["train"]), name)
     parts = {
@@ -78,13 +73,16 @@ def source_from_arrays(
         )
         for part in fitted
     }
-    return Source(
-        train=parts["train"],
-        val=parts.get("val"),
-        test=parts.get("test"),
-        notices=tuple(found),
-        name=name,
-    )
+    return Source(notices=tuple(found), name=name, **parts)
+
+
+def _check_lengths(x: Mapping[str, NDArray[Any]], labels: _Labels, name: str) -> None:
+    for part, array in x.items():
+        if len(array) != len(labels.y[part]):
+            raise DataError(
+                f"`x_{part}` and `y_{part}` must have the same length, "
+                f"got {len(array):,} and {len(labels.y[part]):,} ({name})."
+            )
 
 
 def check_keys(keys: tuple[str, ...], name: str) -> tuple[str, ...]:

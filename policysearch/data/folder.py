@@ -76,13 +76,8 @@ def load_folder(
     pictures.clear()
     x = stack(whole, image_size, notices, what=f"'{printable(root)}'")
     parts = _parts(items, x, groups, classes)
-    return Source(
-        train=parts["train"],
-        val=parts.get("val"),
-        test=parts.get("test"),
-        notices=tuple(notices),
-        name=printable(root.resolve().name or root),
-    )
+    name = printable(root.resolve().name or root)
+    return Source(notices=tuple(notices), name=name, **parts)
 
 
 def compile_group_pattern(pattern: str | None) -> re.Pattern[str] | None:

@@ -56,13 +56,7 @@ def load_source(
       ((997, 1, 8, 8), 800)
     """
     check_image_size(image_size)
-    if layout not in (None, "NCHW", "NHWC"):
-        raise InvalidValueError(f"`layout` must be 'NCHW' or 'NHWC', got {layout!r}.")
-    if group_column is not None:
-        raise InvalidValueError(
-            f"`group_column` is for tables, got {group_column!r} for images. "
-            "Use `group_pattern` with a folder, or an array `groups` in an .npz file."
-        )
+    _check_options(layout, group_column)
     is_folder = isinstance(data, (str, os.PathLike)) and Path(data).is_dir()
     if group_pattern is not None and not is_folder:
         raise InvalidValueError(
@@ -72,6 +66,16 @@ def load_source(
     if isinstance(data, (str, os.PathLike)):
         return _load_named(data, image_size, skip_bad, group_pattern, layout)
     return _load_value(data, "data", image_size, layout)
+
+
+def _check_options(layout: object, group_column: object) -> None:
+    if layout not in (None, "NCHW", "NHWC"):
+        raise InvalidValueError(f"`layout` must be 'NCHW' or 'NHWC', got {layout!r}.")
+    if group_column is not None:
+        raise InvalidValueError(
+            f"`group_column` is for tables, got {group_column!r} for images. "
+            "Use `group_pattern` with a folder, or an array `groups` in an .npz file."
+        )
 
 
 def _load_named(
@@ -134,13 +138,7 @@ def resized(source: Source, image_size: int | None) -> Source:
     notices = list(source.notices)
     fitted = fit_arrays({k: part.x for k, part in source.parts().items()}, image_size, notices)
     parts = {name: replace(part, x=fitted[name]) for name, part in source.parts().items()}
-    return Source(
-        train=parts["train"],
-        val=parts.get("val"),
-        test=parts.get("test"),
-        notices=tuple(notices),
-        name=source.name,
-    )
+    return Source(notices=tuple(notices), name=source.name, **parts)
 
 
 def _missing(path: Path, text: str) -> str:

@@ -90,10 +90,10 @@ def make_splits(
     """Splits a source into training data with search-validation, and a test split.
 
     Args:
-      source: What a loader gave. Its own test and validation splits are kept.
+      source: What a loader gave; its own test and validation splits are kept.
       seed: Decides every draw.
       train_size: Samples to train on, validation included: a stratified subset of exactly this
-        size; `None` takes all. The test split keeps its size.
+        size; `None` takes all.
       val_share: Share of the training data held out once for validation, in (0, 1); `None` gives
         K folds up to 1,000 samples and one split of 0.25 beyond.
       test_share: Share held out for the test when the source has no test split, in (0, 1).
@@ -108,21 +108,14 @@ def make_splits(
     notices: list[str] = []
     pool, test = source.train, source.test
     if test is None:
-        kept, held = hold_out(pool, test_share, derive_seed(seed, "splits", "test"), "the test")
-        pool, test = pool.take(kept), pool.take(held)
-        notices.append(
-            f"No test split was given: {len(test):,} samples were held out for it by seed {seed}."
-        )
-    n_own_val = 0
+        pool, test = _held_out_test(pool, test_share, seed)
+        notices.append(f"No test split was given: {len(test):,} samples were held out for it.")
+    n_train = len(pool)
     if source.val is not None:
-        n_own_val = len(source.val)
-        if val_share is not None or n_folds is not None:
-            notices.append(
-                "The data have a validation split of their own: `val_share` and `n_folds` are "
-                "not used."
-            )
         pool = join(pool, source.val)
-    is_val = np.arange(len(pool)) >= len(pool) - n_own_val
+        if val_share is not None or n_folds is not None:
+            notices.append("The data's own validation split is used: no `val_share`, `n_folds`.")
+    is_val = np.arange(len(pool)) >= n_train
     if train_size is not None:
         subset = _subset(pool, is_val, train_size, derive_seed(seed, "splits", "subset"))
         pool, is_val = pool.take(subset), is_val[subset]
@@ -132,6 +125,11 @@ def make_splits(
         folds, kind = _folds(pool, seed, val_share, n_folds)
     notices.extend(_group_notices(pool, test))
     return Splits(SearchData(pool, folds), FinalData(pool, test), tuple(notices), kind)
+
+
+def _held_out_test(pool: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
+    kept, held = hold_out(pool, share, derive_seed(seed, "splits", "test"), "the test")
+    return pool.take(kept), pool.take(held)
 
 
 def _check_options(
