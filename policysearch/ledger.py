@@ -108,7 +108,8 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
             raise FormatError(
                 f"ledger '{path}'",
                 [
-                    f"line {number} is damaged. The file was left as it is; restore it or start anew."
+                    f"line {number} is damaged. The file was left as it is; "
+                    "restore it or start anew."
                 ],
             )
         records.append(record)

@@ -42,7 +42,8 @@ def generator(root: int, *names: int | str) -> np.random.Generator:
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * _MIX1
     z = (z ^ (z >> np.uint64(27))) * _MIX2
-    return z ^ (z >> np.uint64(31))
+    z ^= z >> np.uint64(31)
+    return z
 
 
 def uniforms(
@@ -73,4 +74,6 @@ def uniforms(
         key = _mix(key ^ _mix(index * _GOLDEN + np.uint64(2)))
         counter = np.arange(1, n_draws + 1, dtype=np.uint64) * _GOLDEN
         bits = _mix(key[:, None] + counter[None, :])
-    return (bits >> np.uint64(11)).astype(np.float64) * (1.0 / (1 << 53))
+    result = (bits >> np.uint64(11)).astype(np.float64)
+    result *= 1.0 / (1 << 53)
+    return result

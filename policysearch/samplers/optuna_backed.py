@@ -53,7 +53,7 @@ class OptunaSampler:
         study.sampler = self._sampler(derive_seed(self._seed, "sampler", number) % 2**32)
         trial = study.ask(self._distributions)
         params = {name: trial.params[name] for name in self._distributions}
-        state = {k: v for k, v in trial.system_attrs.items() if not k.startswith("fixed_params")}
+        state = dict(study.trials[trial.number].system_attrs)
         # The asked trial must not stay behind as a running one.
         study.tell(trial, state=TrialState.FAIL)
         return Suggestion(self._space.decode(params), self._algorithm, params, state)

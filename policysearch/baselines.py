@@ -1,0 +1,93 @@
+"""The search-free policies that a found one must beat, made comparable to it.
+
+All arms use the kernels of the search space (its interpolation and fill), so that a difference
+between arms is a difference between policies. Published pixel magnitudes were set on 32-pixel
+images; on smaller ones they are scaled to the same fraction of the side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from policysearch.named import resolve_policy
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.space import SearchSpace
+
+BASELINES = ("none", "default", "trivialaugment", "randaugment", "uniformaugment")
+_FILES = {
+    "none": "none",
+    "default": "default-image",
+    "trivialaugment": "trivialaugment-wide",
+    "randaugment": "randaugment",
+}
+_PUBLISHED_SIDE = 32
+
+
+def baseline_policies(space: SearchSpace, side: int) -> dict[str, Policy]:
+    """The search-free arms by name, simplest first.
+
+    Args:
+      space: Gives UniformAugment its ops and ranges, and all arms their kernels.
+      side: Shorter side of the images in pixels.
+    """
+    policies = {}
+    for name, file in _FILES.items():
+        policy = _scaled(resolve_policy(file).policy, min(1.0, side / _PUBLISHED_SIDE))
+        policies[name] = dataclasses.replace(
+            policy, interpolation=space.interpolation, fill=space.fill
+        )
+    policies["uniformaugment"] = space.uniform_policy()
+    return policies
+
+
+def random_like(policy: Policy, space: SearchSpace, rng: np.random.Generator) -> Policy:
+    """A random policy of the same shape: what a search without information would have found.
+
+    Numbers of sub-policies, stages and choices stay; ops, magnitude ranges, weights and
+    probabilities are drawn from the space. Equal stages stay equal.
+    """
+    drawn: dict[Stage, Stage] = {}
+    subs = []
+    for sub in policy.sub_policies:
+        for stage in sub.stages:
+            if stage not in drawn:
+                drawn[stage] = _random_stage(stage, space, rng)
+        subs.append(SubPolicy(tuple(drawn[stage] for stage in sub.stages), sub.weight))
+    return dataclasses.replace(policy, sub_policies=tuple(subs))
+
+
+def _random_stage(stage: Stage, space: SearchSpace, rng: np.random.Generator) -> Stage:
+    n = min(len(stage.choices), len(space.ops))
+    chosen = rng.choice(len(space.ops), size=n, replace=False)
+    is_range = any(c.low is not None and c.low != c.high for c in stage.choices)
+    calls = [
+        space.ops[i].call(
+            float(rng.uniform(0.05, 1.0)), is_range=is_range, weight=float(rng.uniform(0.3, 1.0))
+        )
+        for i in chosen
+    ]
+    low, high = space.probability
+    return Stage(tuple(calls), round(float(rng.uniform(low, high)), 3))
+
+
+def _scaled(policy: Policy, factor: float) -> Policy:
+    def scaled_call(call: OpCall) -> OpCall:
+        if call.unit != "px" or call.low is None or call.high is None:
+            return call
+        return dataclasses.replace(call, low=call.low * factor, high=call.high * factor)
+
+    return dataclasses.replace(
+        policy,
+        sub_policies=tuple(
+            SubPolicy(
+                tuple(
+                    Stage(tuple(scaled_call(c) for c in stage.choices), stage.probability)
+                    for stage in sub.stages
+                ),
+                sub.weight,
+            )
+            for sub in policy.sub_policies
+        ),
+    )

@@ -1,0 +1,99 @@
+"""The settings of a run: what was asked for, saved beside its results as `config.yaml`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from policysearch.errors import FormatError
+from policysearch.files import read_text, write_atomic
+from policysearch.space_yaml import parse_yaml
+from policysearch.validation import problems_of
+
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class SearchConfig(BaseModel):
+    """Settings of a search or a comparison; every field has the default of the command line.
+
+    Attributes:
+      data: What the user named: `digits`, a folder, an `.npz`, `package.module:function`.
+      space: Name of a shipped space, or a YAML file.
+      sampler: Refines after warm start and screening.
+      trials: Policies to try, warm start included.
+      budget_seconds: Wall time for the whole run; the search gets what the final comparison
+        leaves. `None`: no limit.
+      workers: Processes; each computes with `threads` threads.
+      lookback: Trial n is suggested from the outcomes of trials up to n - lookback: the
+        suggestions then do not depend on timing or on the number of workers up to `lookback`.
+      seed: Root of every random decision of the search.
+      split_seed: Decides splits and training subset; `None` takes `seed`.
+      epochs: Length of a full training; `None` chooses by the size of the data.
+      search_epochs: Length of a training in the search; `None`: full length up to 1,000 samples,
+        half of it beyond.
+      candidates: Policies that reach the confirmation.
+      confirm_seeds: Fresh seeds of the confirmation, for each fold.
+      verdict_seeds: Paired seeds of the final comparison.
+      timeout_seconds: A task that takes longer is killed and retried; `None`: never.
+      prune: Stop a trial whose running mean is worse than the median of earlier trials.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    data: str
+    space: str = "image/opwise"
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    trials: Count = 120
+    budget_seconds: Annotated[float, Field(gt=0)] | None = None
+    workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    lookback: Count = 4
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    split_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    train_size: Count | None = None
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    val_share: Share | None = None
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    group_pattern: str | None = None
+    skip_bad: bool = False
+    epochs: Count | None = None
+    search_epochs: Count | None = None
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 12
+    confirm_seeds: Annotated[int, Field(ge=1, le=1000)] = 4
+    verdict_seeds: Annotated[int, Field(ge=2, le=1000)] = 5
+    timeout_seconds: Annotated[float, Field(gt=0)] | None = None
+    prune: bool = True
+    device: str = "cpu"
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of splits and subset."""
+        return self.seed if self.split_seed is None else self.split_seed
+
+
+def write_config(path: Path, config: SearchConfig) -> None:
+    """Writes the settings atomically as YAML."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomic(path, text)
+
+
+def read_config(path: Path) -> SearchConfig:
+    """Reads settings; raises `FormatError` naming every problem."""
+    what = f"settings '{path}'"
+    data = parse_yaml(read_text(path, "settings"), what)
+    try:
+        return SearchConfig.model_validate(data)
+    except ValidationError as error:
+        raise FormatError(what, problems_of(error, SearchConfig)) from None

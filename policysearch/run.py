@@ -1,0 +1,200 @@
+"""A run directory: its files, its ledger, and the loop that carries tasks through an engine.
+
+Everything a run has learned is in the ledger. A task whose outcome is there is not run again, so
+going on after an interruption is the same code as running for the first time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from policysearch.config import SearchConfig, read_config, write_config
+from policysearch.engines.base import Engine
+from policysearch.errors import InvalidValueError, RunError
+from policysearch.ledger import LEDGER_FORMAT, LEDGER_VERSION, Ledger
+from policysearch.trial import Outcome, Task
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+#: So many failed tasks in a row mean that the setup is broken, not the policies.
+MAX_FAILURES_IN_A_ROW = 5
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user pressed Ctrl-C; everything finished is in the ledger."""
+
+
+class StopRequest:
+    """Ctrl-C, twice: the first asks to finish what runs, the second ends at once."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.is_set = False
+        self._progress = progress
+        self._previous: Any = None
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self.is_set:
+            raise Interrupted
+        self.is_set = True
+        self._progress({"event": "stopping"})
+
+
+class Run:
+    """An open run directory.
+
+    Args:
+      path: The directory.
+      config: Its settings.
+      header: What identifies the run's inputs; must equal the ledger's when there is one.
+    """
+
+    def __init__(self, path: Path, config: SearchConfig, header: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.ledger = Ledger(path / "ledger.jsonl")
+        try:
+            self._check_header(header)
+        except BaseException:
+            self.ledger.close()
+            raise
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ledger.close()
+
+    def _check_header(self, header: Mapping[str, Any]) -> None:
+        if not self.ledger.records:
+            self.ledger.append(
+                {
+                    "format": LEDGER_FORMAT,
+                    "version": LEDGER_VERSION,
+                    **header,
+                    "versions": versions(),
+                    "at": now(),
+                }
+            )
+            return
+        first = self.ledger.records[0]
+        changed = [key for key, value in header.items() if first.get(key) != value]
+        if changed:
+            raise RunError(
+                f"The run '{self.path}' cannot go on: {', '.join(changed)} changed since it was "
+                f"started ({', '.join(f'{k}: {first.get(k)} -> {header[k]}' for k in changed)}). "
+                "Restore it, or start a new run."
+            )
+
+    def records(self, event: str) -> list[dict[str, Any]]:
+        """Records of one kind, in order."""
+        return [r for r in self.ledger.records if r.get("event") == event]
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Outcomes of plain tasks by key."""
+        return {r["key"]: Outcome.from_dict(r) for r in self.records("task")}
+
+    def record(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Appends a record; it is on disk when this returns."""
+        self.ledger.append({"event": event, **fields, "at": now()})
+
+    def run_tasks(
+        self, tasks: Iterable[Task], engine: Engine, stop: StopRequest, progress: Progress
+    ) -> dict[str, Outcome]:
+        """Runs all tasks that the ledger does not know yet; returns the outcomes of all."""
+        wanted = list(tasks)
+        known = self.outcomes()
+        digests = {r["key"]: r.get("policy") for r in self.records("task")}
+        open_tasks = [t for t in wanted if digests.get(t.key) != t.policy.digest()]
+        waiting = list(reversed(open_tasks))
+        n_running, n_done, failures = 0, len(wanted) - len(open_tasks), 0
+        while waiting or n_running:
+            if stop.is_set and not n_running:
+                raise Interrupted
+            while waiting and n_running < engine.n_slots and not stop.is_set:
+                engine.submit(waiting.pop())
+                n_running += 1
+            for finished in engine.wait(0.5):
+                n_running -= 1
+                n_done += 1
+                key, outcome = finished.task.key, finished.outcome
+                self.record(
+                    "task",
+                    {"key": key, "policy": finished.task.policy.digest(), **outcome.to_dict()},
+                )
+                known[key] = outcome
+                failures = failures + 1 if outcome.state == "failed" else 0
+                stop_when_broken(failures, outcome)
+                progress({"event": "task", "key": key, "done": n_done, "of": len(wanted)})
+        return {task.key: known[task.key] for task in wanted}
+
+
+def stop_when_broken(failures: int, outcome: Outcome) -> None:
+    """Raises `RunError` with the reason when too many tasks failed in a row."""
+    if failures >= MAX_FAILURES_IN_A_ROW:
+        raise RunError(
+            f"{failures} tasks failed in a row, so the run was stopped. The last one "
+            f"({outcome.failure}):\n{outcome.message.strip()}"
+        )
+
+
+def create_run_directory(path: Path, config: SearchConfig) -> None:
+    """Makes the directory of a new run and writes its settings.
+
+    Raises:
+      InvalidValueError: When the directory holds something already.
+      RunError: When it cannot be written.
+    """
+    if (path / "ledger.jsonl").exists():
+        raise InvalidValueError(
+            f"`--out` must be a new directory, '{path}' is a run already. Go on with it: "
+            f"policysearch resume {path}"
+        )
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InvalidValueError(f"`--out` must be a new or empty directory, got '{path}'.")
+        path.mkdir(parents=True, exist_ok=True)
+        write_config(path / "config.yaml", config)
+    except OSError as error:
+        raise RunError(f"The run directory '{path}' cannot be made: {error.strerror}.") from error
+
+
+def open_config(path: Path) -> SearchConfig:
+    """Settings of an existing run; raises `InvalidValueError` when `path` is none."""
+    if not (path / "config.yaml").is_file():
+        raise InvalidValueError(f"'{path}' is not a run directory: it holds no config.yaml.")
+    return read_config(path / "config.yaml")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    names = ("policysearch", "torch", "numpy", "optuna", "scikit-learn", "pillow")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def now() -> str:
+    """Current time, UTC, ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

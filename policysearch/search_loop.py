@@ -1,0 +1,179 @@
+"""The search rung: ask the sampler, run the trial, write it down, within a look-back window.
+
+Trial n is asked for when all trials up to n - lookback are finished, and the sampler is shown
+exactly those. What it suggests then depends on the seed and the outcomes, not on which worker was
+faster. The threshold for pruning is computed from the same visible trials and travels with the
+task, so that pruning is as reproducible as the suggestions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from policysearch.engines.base import Engine
+from policysearch.policy import Policy
+from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to_dict
+from policysearch.run import Interrupted, Progress, Run, StopRequest, stop_when_broken
+from policysearch.samplers.base import Sampler
+from policysearch.samplers.optuna_backed import OptunaSampler
+from policysearch.samplers.staged import StagedSampler
+from policysearch.space import SearchSpace
+from policysearch.trial import Outcome, Replicate, Suggestion, Task, Trial
+
+#: Trials that must be visible before any trial is pruned.
+MIN_TRIALS_TO_PRUNE = 10
+
+
+class SearchLoop:
+    """Runs the trials of a search.
+
+    Args:
+      run: Gives settings and ledger.
+      space: What is searched.
+      baselines: Tried first, by name.
+      replicates: Trainings of every trial.
+      n_epochs: Length of each.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        space: SearchSpace,
+        baselines: Mapping[str, Policy],
+        replicates: tuple[Replicate, ...],
+        n_epochs: int,
+    ) -> None:
+        self._run = run
+        self._config = run.config
+        self._space = space
+        self._replicates = replicates
+        self._n_epochs = n_epochs
+        self._sampler = _sampler(run, space, baselines)
+        self._n_trials = self._config.trials
+        self._asked: dict[int, Suggestion] = {}
+        self._trials = {t.number: t for t in map(self._restored, run.records("trial"))}
+
+    def run(
+        self, engine: Engine, stop: StopRequest, progress: Progress, seconds: float | None
+    ) -> list[Trial]:
+        """Runs trials until their number or the time is reached; returns all in order.
+
+        Args:
+          seconds: Wall time of this rung over all sessions; `None`: no limit.
+        """
+        spent = sum(r["wall_seconds"] for r in self._run.records("session"))
+        started = time.monotonic()
+        deadline = None if seconds is None else started + max(0.0, seconds - spent)
+        waiting = [n for n in range(self._n_trials) if n not in self._trials]
+        n_running, failures = 0, 0
+        for trial in self._in_order():
+            progress(_event(trial, self._trials))
+        try:
+            while waiting or n_running:
+                is_over = stop.is_set or (deadline is not None and time.monotonic() >= deadline)
+                while waiting and not is_over and n_running < engine.n_slots:
+                    if not self._is_askable(waiting[0]):
+                        break
+                    engine.submit(self._task(waiting.pop(0)))
+                    n_running += 1
+                if is_over and not n_running:
+                    break
+                for finished in engine.wait(0.5):
+                    n_running -= 1
+                    trial = self._finish(finished.task, finished.outcome)
+                    failures = failures + 1 if trial.outcome.state == "failed" else 0
+                    stop_when_broken(failures, trial.outcome)
+                    progress(_event(trial, self._trials))
+        finally:
+            if waiting:
+                self._run.record("session", {"wall_seconds": round(time.monotonic() - started, 3)})
+        if stop.is_set and waiting:
+            raise Interrupted
+        return self._in_order()
+
+    def _in_order(self) -> list[Trial]:
+        return [self._trials[n] for n in sorted(self._trials)]
+
+    def _is_askable(self, number: int) -> bool:
+        return all(n in self._trials for n in range(number - self._config.lookback + 1))
+
+    def _visible(self, number: int) -> list[Trial]:
+        return [self._trials[n] for n in range(number - self._config.lookback + 1)]
+
+    def _task(self, number: int) -> Task:
+        visible = self._visible(number)
+        suggestion = self._sampler.suggest(number, visible)
+        self._asked[number] = suggestion
+        is_reference = suggestion.origin.startswith("warm:")
+        thresholds = () if is_reference or not self._config.prune else prune_thresholds(visible)
+        return Task(
+            f"trial/{number}", suggestion.policy, self._replicates, self._n_epochs, thresholds
+        )
+
+    def _finish(self, task: Task, outcome: Outcome) -> Trial:
+        number = int(task.key.removeprefix("trial/"))
+        trial = Trial(number, self._asked.pop(number), outcome)
+        suggestion = trial.suggestion
+        fields: dict[str, Any] = {"number": number, "origin": suggestion.origin}
+        if suggestion.params is not None:
+            fields["params"] = dict(suggestion.params)
+        else:
+            fields["policy"] = policy_to_dict(PolicyDocument(suggestion.policy))
+        if suggestion.state:
+            fields["sampler_state"] = dict(suggestion.state)
+        self._run.record("trial", fields | outcome.to_dict())
+        self._trials[number] = trial
+        return trial
+
+    def _restored(self, record: Mapping[str, Any]) -> Trial:
+        params = record.get("params")
+        policy = (
+            self._space.decode(params)
+            if params is not None
+            else policy_from_dict(record["policy"]).policy
+        )
+        suggestion = Suggestion(policy, record["origin"], params, record.get("sampler_state", {}))
+        return Trial(record["number"], suggestion, Outcome.from_dict(record))
+
+
+def prune_thresholds(history: Sequence[Trial]) -> tuple[float, ...]:
+    """Median running mean of earlier trials after each replicate but the last.
+
+    Trials are compared after the same number of full-length trainings on the same folds and
+    seeds, so pruning does not prefer the weak augmentation that short trainings like.
+    """
+    means = [trial.running_means() for trial in history]
+    if len(means) < MIN_TRIALS_TO_PRUNE:
+        return ()
+    longest = max((len(m) for m in means), default=0)
+    return tuple(
+        float(np.median([m[step] for m in means if len(m) > step])) for step in range(longest - 1)
+    )
+
+
+def _sampler(run: Run, space: SearchSpace, baselines: Mapping[str, Policy]) -> Sampler:
+    config = run.config
+    inner = OptunaSampler(space, config.seed, config.sampler)
+    return StagedSampler(space, baselines, config.trials, inner)
+
+
+def _event(trial: Trial, trials: Mapping[int, Trial]) -> dict[str, Any]:
+    scored = [t for t in trials.values() if t.score is not None]
+    best = min(scored, key=lambda t: t.score or 0.0, default=None)
+    return {
+        "event": "trial",
+        "number": trial.number,
+        "origin": trial.suggestion.origin,
+        "state": trial.outcome.state,
+        "score": trial.outcome.score,
+        "seconds": trial.outcome.seconds,
+        "message": trial.outcome.message,
+        "done": len(trials),
+        "best_number": best.number if best else None,
+        "best_score": best.score if best else None,
+        "best_origin": best.suggestion.origin if best else None,
+    }

@@ -1,0 +1,350 @@
+"""One search from data to verdict: the heart of the house.
+
+    data -> splits -> search (many cheap trials) -> confirm (the best few and the baselines, fresh
+    seeds, full length, validation data: decides what is exported) -> verdict (all arms on the
+    test split: reports, decides nothing) -> policy.json
+
+Every rung writes its outcomes to the ledger; `resume` runs the same code and skips what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policysearch import run as runs
+from policysearch.baselines import BASELINES, baseline_policies, random_like
+from policysearch.config import SearchConfig
+from policysearch.data.duplicates import find_duplicates
+from policysearch.data.source import load_source
+from policysearch.data.splits import Splits, make_splits
+from policysearch.engines.base import Engine
+from policysearch.engines.local import LocalEngine
+from policysearch.errors import InvalidValueError, RunError
+from policysearch.files import write_atomic
+from policysearch.objectives.from_scratch import FinalTraining, FromScratch
+from policysearch.policy import Policy
+from policysearch.policy_json import PolicyDocument, write_policy_file
+from policysearch.proxies.image import ImageProxy, config_for, default_epochs
+from policysearch.run import Progress, Run, StopRequest
+from policysearch.search_loop import SearchLoop
+from policysearch.seeding import derive_seed, generator
+from policysearch.selection import Selection, select
+from policysearch.space import SearchSpace
+from policysearch.space_yaml import load_space
+from policysearch.trial import Outcome, Replicate, Task, Trial
+from policysearch.verdict import Arm, make_verdict
+
+
+def search(config: SearchConfig, out: Path, progress: Progress) -> dict[str, Any]:
+    """Runs a whole search into a new directory; returns the verdict.
+
+    Args:
+      config: Settings.
+      out: Run directory, new or empty.
+      progress: Told of every step as a mapping with the key `event`.
+
+    Raises:
+      PolicySearchError: For wrong input before anything is written, or a run that cannot go on.
+      KeyboardInterrupt: After Ctrl-C; `resume` goes on.
+    """
+    study = Study(config, progress)
+    study.check_budget()
+    runs.create_run_directory(out, config)
+    return study.execute(out)
+
+
+def resume(out: Path, progress: Progress) -> dict[str, Any]:
+    """Goes on with an interrupted run; returns its verdict."""
+    return Study(runs.open_config(out), progress).execute(out)
+
+
+class Study:
+    """The inputs of a search, loaded and checked; `execute` runs it into a directory."""
+
+    def __init__(self, config: SearchConfig, progress: Progress) -> None:
+        self.config = config
+        self.progress = progress
+        space = load_space(config.space)
+        if not space.parameters():
+            raise InvalidValueError(
+                f"Space '{space.name}' has nothing to search. Compare its policy with others: "
+                f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
+            )
+        self.splits = load_splits(config, progress)
+        train = self.splits.search.train
+        shape = train.x.shape[1:]
+        self.space: SearchSpace = space.restricted_to(shape[0])
+        self.baselines = baseline_policies(self.space, min(shape[1:]))
+        self.proxy = config_for(train, config.device)
+        self.epochs = config.epochs or default_epochs(len(train))
+        halves = 1 if len(train) <= 1000 else 2
+        self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
+
+    def execute(self, out: Path) -> dict[str, Any]:
+        """Runs every rung that the run directory does not hold yet."""
+        with Run(out, self.config, self._header()) as run, StopRequest(self.progress) as stop:
+            with self._engine(FromScratch(self.splits.search, self.proxy)) as engine:
+                trials = self._search(run, engine, stop)
+                selection = self._confirm(run, engine, stop, trials)
+            with self._engine(FinalTraining(self.splits.final, self.proxy)) as engine:
+                verdict = self._verdict(run, engine, stop, selection)
+            self._export(run, trials, selection, verdict)
+        return verdict
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "space": self.space.digest(),
+            "dataset": self.splits.final.train.fingerprint,
+            "seed": self.config.seed,
+            "lookback": self.config.lookback,
+        }
+
+    def _engine(self, objective: FromScratch | FinalTraining) -> LocalEngine:
+        config = self.config
+        return LocalEngine(objective, config.workers, config.threads, config.timeout_seconds)
+
+    def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
+        self.progress({"event": "rung", "name": "search", "of": self.config.trials})
+        loop = SearchLoop(
+            run, self.space, self.baselines, self._replicates("search", 1), self.search_epochs
+        )
+        seconds = self._search_seconds() if self.config.budget_seconds else None
+        return loop.run(engine, stop, self.progress, seconds)
+
+    def _replicates(self, rung: str, n_seeds: int) -> tuple[Replicate, ...]:
+        """Every fold with every seed of a rung; equal for all policies, so that they are paired."""
+        seeds = [_seed(self.config.seed, rung, i) for i in range(n_seeds)]
+        n_folds = len(self.splits.search.folds)
+        return tuple(Replicate(fold, seed) for seed in seeds for fold in range(n_folds))
+
+    def _confirm(
+        self, run: Run, engine: Engine, stop: StopRequest, trials: Sequence[Trial]
+    ) -> Selection:
+        """Trains the best trials and the baselines with fresh seeds on validation data.
+
+        In rounds of one seed over all folds; after each round the worse half of the candidates
+        drops out, the baselines stay.
+        """
+        config = self.config
+        arms = _best_distinct(trials, config.candidates, self.baselines.values())
+        scores: dict[str, list[float]] = {name: [] for name in [*self.baselines, *arms]}
+        replicates = self._replicates("confirm", config.confirm_seeds)
+        n_folds = len(self.splits.search.folds)
+        survivors = halving(len(arms), config.confirm_seeds)
+        self.progress(
+            {
+                "event": "rung",
+                "name": "confirm",
+                "of": n_folds * sum(n + len(self.baselines) for n in survivors),
+            }
+        )
+        for round_index, n_left in enumerate(survivors):
+            means = {name: sum(scores[name]) for name in arms}
+            arms = {name: arms[name] for name in sorted(arms, key=means.__getitem__)[:n_left]}
+            active = self.baselines | arms
+            first = round_index * n_folds
+            numbers = range(first, first + n_folds)
+            tasks = [
+                Task(f"confirm/{name}/{i}", policy, (replicates[i],), self.epochs)
+                for i in numbers
+                for name, policy in active.items()
+            ]
+            outcomes = run.run_tasks(tasks, engine, stop, self.progress)
+            for name in active:
+                scores[name] += _scores(outcomes, f"confirm/{name}", numbers)
+        active = self.baselines | arms
+        selection = select(active, {name: scores[name] for name in active}, BASELINES)
+        self.progress({"event": "selected", **selection.to_dict()})
+        return selection
+
+    def _verdict(
+        self, run: Run, engine: Engine, stop: StopRequest, selection: Selection
+    ) -> dict[str, Any]:
+        """Trains all arms on all training data and reads the test split, once per arm and seed."""
+        seeds = [_seed(self.config.seed, "verdict", i) for i in range(self.config.verdict_seeds)]
+        arms: dict[str, list[Policy]] = {
+            name: [policy] * len(seeds) for name, policy in self.baselines.items()
+        }
+        arms["random"] = [
+            random_like(selection.found, self.space, generator(seed, "random")) for seed in seeds
+        ]
+        arms["found"] = [selection.found] * len(seeds)
+        verdict = run_arms(run, engine, stop, self.progress, arms, seeds, self.epochs)
+        result = make_verdict(verdict, selection.chosen_arm, seeds)
+        result["validation"] = selection.to_dict()
+        return result
+
+    def _export(
+        self, run: Run, trials: Sequence[Trial], selection: Selection, verdict: Mapping[str, Any]
+    ) -> None:
+        provenance = {
+            "data": self.config.data,
+            "dataset_fingerprint": self.splits.final.train.fingerprint,
+            "n_train": len(self.splits.final.train),
+            "space": self.space.name,
+            "space_digest": self.space.digest(),
+            "seed": self.config.seed,
+            "trials": len(trials),
+            "seconds": rung_seconds(run),
+            "versions": runs.versions(),
+            "origin": selection.origin,
+        }
+        document = PolicyDocument(selection.chosen, selection.chosen_arm, provenance, verdict)
+        write_json(run.path / "verdict.json", verdict)
+        write_policy_file(run.path / "policy.json", document)
+        self.progress({"event": "finished", "out": str(run.path), "verdict": verdict})
+
+    def check_budget(self) -> None:
+        """Refuses a budget that cannot hold a single trial, before anything is written."""
+        if self.config.budget_seconds is None:
+            return
+        left = self._search_seconds()
+        need = self._trial_seconds()
+        if left < need:
+            least = self.config.budget_seconds - left + need
+            raise InvalidValueError(
+                f"`--budget` of {self.config.budget_seconds:.0f} s is too small to finish one "
+                f"trial: a trial takes about {need:.1f} s here and the final comparison about "
+                f"{self.config.budget_seconds - left:.0f} s. Give at least {least:.0f} s, fewer "
+                "--verdict-seeds or --epochs, or a smaller --train-size."
+            )
+
+    def _search_seconds(self) -> float:
+        """What the final comparison leaves of the budget for the search."""
+        survivors = halving(self.config.candidates, self.config.confirm_seeds)
+        n_confirm = sum(n + len(self.baselines) for n in survivors)
+        n_confirm *= len(self.splits.search.folds)
+        n_final = (len(self.baselines) + 2) * self.config.verdict_seeds
+        comparison = (n_confirm + n_final) * self._training_seconds / self.config.workers
+        return float(self.config.budget_seconds or math.inf) - comparison
+
+    def _trial_seconds(self) -> float:
+        shorter = self.search_epochs / self.epochs
+        return self._training_seconds * shorter * len(self.splits.search.folds)
+
+    @property
+    def _training_seconds(self) -> float:
+        """Estimated seconds of a full training, from one measured epoch."""
+        if not hasattr(self, "_measured"):
+            policy = self.baselines["trivialaugment"]
+            train = self.splits.search.train
+            for _ in range(2):  # the first one warms up
+                proxy = ImageProxy(train, policy, 1, 0, self.proxy)
+                started = time.perf_counter()
+                proxy.fit()
+                seconds = time.perf_counter() - started
+            self._measured = seconds * self.epochs
+        return self._measured
+
+
+def load_splits(config: SearchConfig, progress: Progress) -> Splits:
+    """Loads and splits the data of a run, and reports notices and near-duplicates."""
+    source = load_source(
+        config.data,
+        image_size=config.image_size,
+        skip_bad=config.skip_bad,
+        group_pattern=config.group_pattern,
+    )
+    splits = make_splits(
+        source,
+        seed=config.data_seed,
+        train_size=config.train_size,
+        val_share=config.val_share,
+        n_folds=config.folds,
+    )
+    report = find_duplicates(splits.final.train, splits.final.test)
+    notices = [*source.notices, *splits.notices]
+    if report.exact or report.near:
+        notices.append(report.text)
+    progress({"event": "data", "text": splits.describe(), "notices": notices})
+    return splits
+
+
+def run_arms(
+    run: Run,
+    engine: Engine,
+    stop: StopRequest,
+    progress: Progress,
+    arms: Mapping[str, Sequence[Policy]],
+    seeds: Sequence[int],
+    n_epochs: int,
+) -> list[Arm]:
+    """Trains every arm with every seed at full length and collects the test accuracies.
+
+    Args:
+      arms: For each arm one policy per seed.
+
+    Raises:
+      RunError: When a training failed for good: an arm without all its scores has no interval.
+    """
+    tasks = [
+        Task(f"verdict/{name}/{i}", policies[i], (Replicate(0, seed),), n_epochs)
+        for i, seed in enumerate(seeds)
+        for name, policies in arms.items()
+    ]
+    progress({"event": "rung", "name": "verdict", "of": len(tasks)})
+    outcomes = run.run_tasks(tasks, engine, stop, progress)
+    for key, outcome in outcomes.items():
+        if outcome.state != "complete":
+            raise RunError(
+                f"The training '{key}' of the final comparison failed: {outcome.message}"
+            )
+    result = []
+    for name in arms:
+        mine = [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))]
+        scores = tuple(outcome.metrics[0]["accuracy"] for outcome in mine)
+        result.append(Arm(name, scores, sum(outcome.seconds for outcome in mine)))
+    return result
+
+
+def rung_seconds(run: Run) -> dict[str, float]:
+    """Seconds of computing by rung, summed over workers."""
+    totals = {"search": sum(r["seconds"] for r in run.records("trial"))}
+    for record in run.records("task"):
+        rung = record["key"].split("/")[0]
+        totals[rung] = totals.get(rung, 0.0) + record["seconds"]
+    return {rung: round(seconds, 1) for rung, seconds in totals.items()}
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes JSON atomically, readable by people."""
+    write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _seed(root: int, rung: str, i: int) -> int:
+    return derive_seed(root, rung, i) % 2**31
+
+
+def halving(n: int, n_rounds: int, n_least: int = 3) -> list[int]:
+    """How many of `n` candidates take part in each round of the confirmation.
+
+    Examples:
+      >>> halving(12, 4)
+      [12, 6, 3, 3]
+    """
+    return [max(min(n, n_least), n >> i) for i in range(n_rounds)]
+
+
+def _best_distinct(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
+    """The best `n` trials that are neither baselines nor each other's twins, by trial name."""
+    digests = {policy.digest() for policy in taken}
+    best: dict[str, Policy] = {}
+    for trial in sorted(trials, key=lambda t: (t.score is None, t.score, t.number)):
+        policy = trial.suggestion.policy
+        if trial.score is None or len(best) == n:
+            break
+        if policy.digest() not in digests:
+            digests.add(policy.digest())
+            best[f"trial-{trial.number}"] = policy
+    return best
+
+
+def _scores(outcomes: Mapping[str, Outcome], prefix: str, numbers: Iterable[int]) -> list[float]:
+    """Scores of an arm; infinite where a training failed."""
+    found = [outcomes[f"{prefix}/{i}"].score for i in numbers]
+    return [math.inf if score is None else score for score in found]
