@@ -20,6 +20,7 @@ from policysearch.ops.image_filter import normals
 from policysearch.ops.kernel import (
     ImageSettings,
     OpRows,
+    in_groups,
     per_sample,
     rounded,
     to_device,
@@ -36,17 +37,13 @@ def apply(x: Tensor, op: OpRows, _settings: ImageSettings) -> Tensor:
     """Applies to each sample its operation; shapes as in `image_kernels.apply_stage`."""
     if x.shape[1] == 1:
         return x.clone()
-    groups = op.groups()
-    if len(groups) == 1:
-        return _apply_one(groups[0][0], x, op)
-    out = torch.empty_like(x)
-    for name, rows in groups:
-        index = to_device(rows, x)
-        out.index_copy_(0, index, _apply_one(name, x.index_select(0, index), op.take(rows)))
-    return out
+    groups = [
+        (rows, functools.partial(_apply_one, name, op.take(rows))) for name, rows in op.groups()
+    ]
+    return in_groups(x, groups)
 
 
-def _apply_one(name: str, x: Tensor, op: OpRows) -> Tensor:
+def _apply_one(name: str, op: OpRows, x: Tensor) -> Tensor:
     if name == "color":
         return saturation(x, 1 + op.magnitude)
     if name == "gray":

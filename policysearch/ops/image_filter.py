@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from policysearch.ops.kernel import (
     ImageSettings,
     OpRows,
     fill_value,
+    in_groups,
     per_sample,
     rounded,
     to_device,
@@ -32,18 +34,14 @@ _BLUR_REACH = 3.0
 
 def apply(x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
     """Applies to each sample its filter or mask; shapes as in `image_kernels.apply_stage`."""
-    groups = op.groups()
-    if len(groups) == 1:
-        return _apply_one(groups[0][0], x, op, settings)
-    out = torch.empty_like(x)
-    for name, rows in groups:
-        index = to_device(rows, x)
-        result = _apply_one(name, x.index_select(0, index), op.take(rows), settings)
-        out.index_copy_(0, index, result)
-    return out
+    groups = [
+        (rows, functools.partial(_apply_one, name, op.take(rows), settings))
+        for name, rows in op.groups()
+    ]
+    return in_groups(x, groups)
 
 
-def _apply_one(name: str, x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
+def _apply_one(name: str, op: OpRows, settings: ImageSettings, x: Tensor) -> Tensor:
     if name == "sharpness":
         return sharpness(x, op.magnitude)
     if name == "blur":

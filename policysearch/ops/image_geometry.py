@@ -16,6 +16,7 @@ may lie a rounding error outside there; nearest does not see that, bilinear does
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -27,6 +28,7 @@ from policysearch.ops.kernel import (
     ImageSettings,
     OpRows,
     fill_value,
+    in_groups,
     to_device,
     truncated,
     working,
@@ -140,16 +142,15 @@ def apply(x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
     # A move by whole pixels needs no weights, and stays exact without them.
     a, b, c, d, e, f = matrix
     is_whole = (np.abs(a) == 1) & (np.abs(e) == 1) & (b == 0) & (d == 0) & (c % 1 + f % 1 == 0)
-    if is_whole.all():
-        return resample_nearest(x, matrix, fill)
-    if not is_whole.any():
-        return resample_bilinear(x, matrix, fill)
-    out = torch.empty_like(x)
-    for chosen, resample in ((is_whole, resample_nearest), (~is_whole, resample_bilinear)):
-        rows = np.flatnonzero(chosen)
-        index = to_device(rows, x)
-        out.index_copy_(0, index, resample(x.index_select(0, index), matrix[:, rows], fill))
-    return out
+    groups = [
+        (rows, functools.partial(resample, matrix=matrix[:, rows], fill=fill))
+        for rows, resample in (
+            (is_whole.nonzero()[0], resample_nearest),
+            ((~is_whole).nonzero()[0], resample_bilinear),
+        )
+        if rows.size
+    ]
+    return in_groups(x, groups)
 
 
 def _fixed(values: _Floats) -> _Floats:

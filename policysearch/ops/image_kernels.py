@@ -16,7 +16,7 @@ from torch import Tensor
 
 from policysearch.errors import InvalidValueError
 from policysearch.ops import image_color, image_filter, image_geometry, image_table
-from policysearch.ops.kernel import N_DRAWS, OP_CODE, OP_NAMES, ImageSettings, OpRows, to_device
+from policysearch.ops.kernel import N_DRAWS, OP_CODE, OP_NAMES, ImageSettings, OpRows, in_groups
 from policysearch.ops.registry import get_spec, op_table
 
 __all__ = ["ImageSettings", "apply_stage"]
@@ -123,12 +123,14 @@ def _apply_families(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:
     present: set[int] = set(family.tolist())
     if x.numel() == 0 or present <= {_NO_FAMILY}:
         return x.clone()
-    if len(present) == 1:
-        return _FAMILIES[present.pop()](x, rows, settings)
-    out = x.clone()
-    for k in sorted(present - {_NO_FAMILY}):
+    groups: list[tuple[NDArray[np.intp], Callable[[Tensor], Tensor]]] = []
+    for k in sorted(present):
         chosen = (family == k).nonzero()[0]
-        index = to_device(chosen, x)
-        part = x.index_select(0, index)
-        out.index_copy_(0, index, _FAMILIES[k](part, rows.take(chosen), settings))
-    return out
+        groups.append((chosen, _change(k, rows.take(chosen), settings)))
+    return in_groups(x, groups)
+
+
+def _change(family: int, rows: OpRows, settings: ImageSettings) -> Callable[[Tensor], Tensor]:
+    if family == _NO_FAMILY:
+        return lambda part: part
+    return lambda part: _FAMILIES[family](part, rows, settings)

@@ -1,12 +1,13 @@
 """Colour operations that change each value by itself.
 
 On `uint8` such an operation is a table of 256 values; the tables of all samples are looked up in
-one gather. On floats the same formulas hold without rounding, with 255 levels to the range;
-those that are straight lines (most) are applied together, as `slope * value + offset`.
+one gather. On floats the same formulas hold without rounding, with 255 levels to the range; most
+are straight lines there.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policysearch.ops.image_color import gray_values
-from policysearch.ops.kernel import ImageSettings, OpRows, per_sample, to_device
+from policysearch.ops.kernel import ImageSettings, OpRows, in_groups, per_sample, to_device
 
 _Floats = NDArray[np.float64]
 _Bytes = NDArray[np.uint8]
@@ -175,25 +176,21 @@ _IMAGE_TABLES: dict[str, Callable[[Tensor, OpRows], _Bytes]] = {
 
 def apply_float(x: Tensor, op: OpRows) -> Tensor:
     """The same operations on floats in [0, 1]; see `apply`."""
-    n, channels = x.shape[:2]
-    slope, offset = x.new_ones(n, channels, 1, 1), x.new_zeros(n, channels, 1, 1)
-    curved = []
-    for name, rows in op.groups():
-        if name in _CURVES:
-            curved.append((name, rows))
-            continue
-        index, part = to_device(rows, x), op.take(rows)
-        a, b = _line(name, x, index, part)
-        slope[index], offset[index] = a.expand(-1, channels, 1, 1), b.expand(-1, channels, 1, 1)
-    out = (x * slope).add_(offset)
-    for name, rows in curved:
-        index = to_device(rows, x)
-        result = _CURVES[name](x.index_select(0, index), op.magnitude[rows])
-        out.index_copy_(0, index, result)
-    return out.clamp_(0, 1)
+    groups = [
+        (rows, functools.partial(_apply_float_one, name, op.take(rows)))
+        for name, rows in op.groups()
+    ]
+    return in_groups(x, groups)
 
 
-def _line(name: str, x: Tensor, index: Tensor, op: OpRows) -> tuple[Tensor, Tensor]:
+def _apply_float_one(name: str, op: OpRows, x: Tensor) -> Tensor:
+    if name in _CURVES:
+        return _CURVES[name](x, op.magnitude).clamp_(0, 1)
+    slope, offset = _line(name, x, op)
+    return (x * slope).add_(offset).clamp_(0, 1)
+
+
+def _line(name: str, x: Tensor, op: OpRows) -> tuple[Tensor, Tensor]:
     """Slope and offset of a straight operation, shapes `(n, 1 or C, 1, 1)`."""
     factor = per_sample(1 + op.magnitude, x)
     if name == "brightness":
@@ -203,10 +200,9 @@ def _line(name: str, x: Tensor, index: Tensor, op: OpRows) -> tuple[Tensor, Tens
     if name == "channel_shift":
         shift = to_device(_shifts(op, x.shape[1]), x).to(x.dtype)[:, :, None, None]
         return torch.ones_like(shift), shift
-    images = x.index_select(0, index)
     if name == "contrast":
-        return factor, (1 - factor) * gray_values(images).mean(dim=(1, 2, 3), keepdim=True)
-    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+        return factor, (1 - factor) * gray_values(x).mean(dim=(1, 2, 3), keepdim=True)
+    low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     slope = torch.where(high > low, 1 / (high - low).clamp_min(1e-12), 1.0)
     return slope, torch.where(high > low, -low * slope, 0.0)
 

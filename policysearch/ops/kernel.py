@@ -7,6 +7,7 @@ with values 0 to 255, and `float32` or `float64` with values 0 to 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,21 @@ class OpRows:
 def to_device(values: NDArray[np.generic], like: Tensor) -> Tensor:
     """Moves an array of parameters to the device of `like`; dtype is kept."""
     return torch.from_numpy(values).to(like.device)
+
+
+def in_groups(
+    x: Tensor, groups: Sequence[tuple[NDArray[np.intp], Callable[[Tensor], Tensor]]]
+) -> Tensor:
+    """Applies to each group of samples its own function; every sample is in one group.
+
+    Results are joined and brought back to the order of the batch in one selection, which is many
+    times faster on bytes than writing each group into its place.
+    """
+    if len(groups) == 1:
+        return groups[0][1](x)
+    parts = [change(x.index_select(0, to_device(rows, x))) for rows, change in groups]
+    order = np.argsort(np.concatenate([rows for rows, _ in groups]))
+    return torch.cat(parts).index_select(0, to_device(order, x))
 
 
 def per_sample(values: NDArray[np.float64], like: Tensor) -> Tensor:
