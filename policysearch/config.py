@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,6 +30,7 @@ class SearchConfig(BaseModel):
 
     Attributes:
       data: What the user named: `digits`, a folder, an `.npz`, `package.module:function`.
+      policies: What a comparison compares; empty for a search.
       space: Name of a shipped space, or a YAML file.
       sampler: Refines after warm start and screening.
       trials: Policies to try, warm start included.
@@ -53,6 +54,7 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     data: str
+    policies: tuple[str, ...] = ()
     space: str = "image/opwise"
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     trials: Count = 120
@@ -83,6 +85,14 @@ class SearchConfig(BaseModel):
         return self.seed if self.split_seed is None else self.split_seed
 
 
+def make_config(settings: dict[str, Any]) -> SearchConfig:
+    """Checks settings given by name; raises `FormatError` naming every problem."""
+    try:
+        return SearchConfig.model_validate(settings)
+    except ValidationError as error:
+        raise FormatError("settings", problems_of(error, SearchConfig)) from None
+
+
 def write_config(path: Path, config: SearchConfig) -> None:
     """Writes the settings atomically as YAML."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -93,6 +103,8 @@ def read_config(path: Path) -> SearchConfig:
     """Reads settings; raises `FormatError` naming every problem."""
     what = f"settings '{path}'"
     data = parse_yaml(read_text(path, "settings"), what)
+    if not isinstance(data, dict):
+        raise FormatError(what, ["it must be a mapping."])
     try:
         return SearchConfig.model_validate(data)
     except ValidationError as error:

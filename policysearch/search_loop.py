@@ -62,8 +62,7 @@ class SearchLoop:
     ) -> list[Trial]:
         """Runs trials until their number or the time is reached; returns all in order.
 
-        Args:
-          seconds: Wall time of this rung over all sessions; `None`: no limit.
+        `seconds` is the wall time of this rung over all sessions; `None`: no limit.
         """
         spent = sum(r["wall_seconds"] for r in self._run.records("session"))
         started = time.monotonic()

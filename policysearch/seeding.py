@@ -74,6 +74,6 @@ def uniforms(
         key = _mix(key ^ _mix(index * _GOLDEN + np.uint64(2)))
         counter = np.arange(1, n_draws + 1, dtype=np.uint64) * _GOLDEN
         bits = _mix(key[:, None] + counter[None, :])
-    result = (bits >> np.uint64(11)).astype(np.float64)
+    result: NDArray[np.float64] = (bits >> np.uint64(11)).astype(np.float64)
     result *= 1.0 / (1 << 53)
     return result

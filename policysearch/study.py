@@ -59,8 +59,12 @@ def search(config: SearchConfig, out: Path, progress: Progress) -> dict[str, Any
 
 
 def resume(out: Path, progress: Progress) -> dict[str, Any]:
-    """Goes on with an interrupted run; returns its verdict."""
-    return Study(runs.open_config(out), progress).execute(out)
+    """Goes on with an interrupted search or comparison; returns its verdict."""
+    from policysearch.comparison import Comparison
+
+    config = runs.open_config(out)
+    kind = Comparison if config.policies else Study
+    return kind(config, progress).execute(out)
 
 
 class Study:
@@ -117,8 +121,8 @@ class Study:
         return loop.run(engine, stop, self.progress, seconds)
 
     def _replicates(self, rung: str, n_seeds: int) -> tuple[Replicate, ...]:
-        """Every fold with every seed of a rung; equal for all policies, so that they are paired."""
-        seeds = [_seed(self.config.seed, rung, i) for i in range(n_seeds)]
+        """Every fold with every seed of a rung; equal for all policies: they are paired."""
+        seeds = [rung_seed(self.config.seed, rung, i) for i in range(n_seeds)]
         n_folds = len(self.splits.search.folds)
         return tuple(Replicate(fold, seed) for seed in seeds for fold in range(n_folds))
 
@@ -166,7 +170,9 @@ class Study:
         self, run: Run, engine: Engine, stop: StopRequest, selection: Selection
     ) -> dict[str, Any]:
         """Trains all arms on all training data and reads the test split, once per arm and seed."""
-        seeds = [_seed(self.config.seed, "verdict", i) for i in range(self.config.verdict_seeds)]
+        seeds = [
+            rung_seed(self.config.seed, "verdict", i) for i in range(self.config.verdict_seeds)
+        ]
         arms: dict[str, list[Policy]] = {
             name: [policy] * len(seeds) for name, policy in self.baselines.items()
         }
@@ -276,8 +282,7 @@ def run_arms(
 ) -> list[Arm]:
     """Trains every arm with every seed at full length and collects the test accuracies.
 
-    Args:
-      arms: For each arm one policy per seed.
+    `arms` holds one policy per seed for each arm.
 
     Raises:
       RunError: When a training failed for good: an arm without all its scores has no interval.
@@ -316,7 +321,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _seed(root: int, rung: str, i: int) -> int:
+def rung_seed(root: int, rung: str, i: int) -> int:
+    """Training seed `i` of a rung; other rungs have other seeds."""
     return derive_seed(root, rung, i) % 2**31
 
 

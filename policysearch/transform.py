@@ -294,7 +294,8 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
     def __init__(self, dataset: Any, transform: PolicyTransform) -> None:
         self.dataset = dataset
         self.transform = transform
-        self._visits = torch.zeros(len(dataset), dtype=torch.int64).share_memory_()
+        self._visits = torch.zeros(len(dataset), dtype=torch.int64)
+        self._visits.share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next visit of every sample count as `epoch` (for resuming a training)."""

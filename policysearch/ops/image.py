@@ -16,11 +16,11 @@ FACTOR_SOURCE = "AA table 6: factor 0.1 to 1.9, so 1 ± 0.9; PIL ImageEnhance"
 IMAGE_OPS: tuple[OpSpec, ...] = (
     OpSpec("identity", "color", "Leaves the image as it is.", "TA table 1"),
     OpSpec(
-        "shear_x", "geometry", "Shears along x about the centre.", "AA table 6: 0.3",
+        "shear_x", "geometry", "Shears along x; the top row stays.", "AA table 6: 0.3",
         units=("ratio",), high=0.3, maximum=4.0, is_signed=True,
     ),
     OpSpec(
-        "shear_y", "geometry", "Shears along y about the centre.", "AA table 6: 0.3",
+        "shear_y", "geometry", "Shears along y; the left column stays.", "AA table 6: 0.3",
         units=("ratio",), high=0.3, maximum=4.0, is_signed=True,
     ),
     OpSpec(
@@ -63,16 +63,16 @@ IMAGE_OPS: tuple[OpSpec, ...] = (
     ),
     OpSpec(
         "color", "color", "Scales saturation (distance to gray) by 1 ± m.", FACTOR_SOURCE,
-        units=(FRACTION,), high=0.9, maximum=1.0, is_signed=True,
+        units=(FRACTION,), high=0.9, maximum=1.0, is_signed=True, min_channels=3,
     ),
     OpSpec(
         "hue", "color", "Turns the hue by a fraction of the full circle.",
         "torchvision ColorJitter: at most 0.5; 0.1 as in Chen et al., SimCLR, 2020, appendix A",
-        units=("turn",), high=0.1, maximum=0.5, is_signed=True,
+        units=("turn",), high=0.1, maximum=0.5, is_signed=True, min_channels=3,
     ),
     OpSpec(
         "gray", "color", "Blends all channels towards their gray value by m.",
-        "SimCLR 2020, appendix A (random grayscale)", units=(FRACTION,),
+        "SimCLR 2020, appendix A (random grayscale)", units=(FRACTION,), min_channels=3,
     ),
     OpSpec(
         "channel_shift", "color", "Adds an own offset of up to m of the range to each channel.",
@@ -80,7 +80,7 @@ IMAGE_OPS: tuple[OpSpec, ...] = (
     ),
     OpSpec(
         "channel_shuffle", "color", "Puts the channels in a random other order.",
-        "albumentations ChannelShuffle", is_identity_at_low=False, n_draws=16,
+        "albumentations ChannelShuffle", is_identity_at_low=False, n_draws=1, min_channels=3,
     ),
     OpSpec(
         "sharpness", "filter", "Sharpens or smooths by 1 ± m.", FACTOR_SOURCE,
@@ -104,8 +104,8 @@ IMAGE_OPS: tuple[OpSpec, ...] = (
         "AA table 6: keeps 4 to 8 bits", units=("bits",), high=4.0, maximum=8.0,
     ),
     OpSpec(
-        "solarize", "color", "Inverts values at or above 256 - m.", "AA table 6: threshold 0 to 256",
-        units=("levels",), high=256.0, maximum=256.0,
+        "solarize", "color", "Inverts values at or above 256 - m.",
+        "AA table 6: threshold 0 to 256", units=("levels",), high=256.0, maximum=256.0,
     ),
     OpSpec(
         "solarize_add", "color", "Adds m to values below 128.", "RA code: 0 to 110",

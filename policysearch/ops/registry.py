@@ -29,6 +29,7 @@ class OpSpec:
       maximum: Largest magnitude that has a meaning, in the default unit.
       is_signed: The sign of the magnitude is drawn with equal chance.
       is_identity_at_low: Magnitude `low` leaves the sample as it is.
+      min_channels: With fewer channels the op has nothing to change and is the identity.
       n_draws: Uniform numbers used per application, beyond sign and magnitude.
     """
 
@@ -42,6 +43,7 @@ class OpSpec:
     maximum: float = 1.0
     is_signed: bool = False
     is_identity_at_low: bool = True
+    min_channels: int = 1
     n_draws: int = 0
 
     @property

@@ -87,7 +87,9 @@ def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int)
 
 
 def _block(n_in: int, n_out: int) -> list[nn.Module]:
-    convolution = torch.nn.utils.skip_init(nn.Conv2d, n_in, n_out, 3, padding=1, bias=False)
+    convolution = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, n_in, n_out, 3, padding=1, bias=False
+    )
     return [convolution, nn.BatchNorm2d(n_out), nn.ReLU()]
 
 
@@ -191,4 +193,4 @@ class ImageProxy:
         y = self._y[chosen]
         self.augment_seconds += time.perf_counter() - started
         sizes = [len(i) for _, i in block]
-        yield from zip(x.split(sizes), y.split(sizes), strict=True)
+        yield from zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)

@@ -1,0 +1,43 @@
+"""`policysearch compare`: the statistics of a verdict for any policies, without a search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from policysearch.cli.commands import examples
+from policysearch.cli.run_options import data_options, free_directory, run_options, settings_from
+from policysearch.cli.search import carry_out
+
+
+@click.command(
+    epilog=examples(
+        "policysearch compare digits trivialaugment-wide none --train-size 100",
+        "policysearch compare photos/ runs/photos/policy.json none --verdict-seeds 10",
+    )
+)
+@click.argument("data")
+@click.argument("policies", nargs=-1, required=True, metavar="POLICY...")
+@data_options
+@run_options
+def command(
+    policies: tuple[str, ...], out: Path | None, is_json: bool, is_quiet: bool, **words: Any
+) -> None:
+    """Train with each POLICY on DATA, with paired seeds, and compare the first with the others.
+
+    A POLICY is a file, a run directory, or a name such as none, trivialaugment-wide, randaugment,
+    autoaugment-cifar10. The result goes to OUT/verdict.json.
+    """
+    from policysearch.comparison import compare
+    from policysearch.config import make_config
+
+    config = make_config(settings_from(words) | {"policies": policies})
+    where = out or free_directory(config.data, "compare-")
+    carry_out(
+        lambda progress: compare(config, where, progress),
+        where,
+        is_json=is_json,
+        is_quiet=is_quiet,
+    )

@@ -1,0 +1,198 @@
+"""What a person sees while a run goes on: a live bar on a terminal, plain lines in a pipe.
+
+A run tells its steps as mappings with the key `event`; the classes here turn them into talk on
+stderr. `--json` writes the same mappings to stdout, one a line, for machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from policysearch.cli.output import escaped_line, say, say_wrapped
+from policysearch.run import Progress
+
+_RUNGS = {
+    "search": "Search: training one policy after another",
+    "confirm": "Confirmation: the best few and the baselines, fresh seeds, validation data",
+    "verdict": "Verdict: all arms on all training data, measured on the test split",
+}
+_PLAIN_EVERY_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def progress_for(*, is_json: bool, is_quiet: bool) -> Iterator[Progress]:
+    """The progress that suits the options and the terminal."""
+    if is_json:
+        yield _write_json
+    elif is_quiet:
+        yield _ignore
+    elif sys.stderr.isatty():
+        with LiveProgress() as live:
+            yield live
+    else:
+        yield PlainProgress()
+
+
+def _write_json(event: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(event, allow_nan=False))
+
+
+def _ignore(event: Mapping[str, Any]) -> None:
+    del event
+
+
+def _tell_data(event: Mapping[str, Any]) -> None:
+    say_wrapped(f"Data: {event['text']}.")
+    for notice in event["notices"]:
+        say_wrapped(f"Note: {notice}")
+
+
+def _tell_selected(event: Mapping[str, Any]) -> None:
+    chosen = event["chosen"]
+    name = f"{event['origin']} of the search" if chosen == "found" else f"the baseline '{chosen}'"
+    say_wrapped(f"  On validation data the best is {name}; it is what will be exported.")
+
+
+def _tell_stopping() -> None:
+    say("\nStopping when the running trainings end; Ctrl-C again stops at once.")
+
+
+class PlainProgress:
+    """A line when something new is known, at most one every ten seconds otherwise."""
+
+    def __init__(self) -> None:
+        self._of = 0
+        self._started = 0.0
+        self._last = 0.0
+        self._best: int | None = None
+        self._done_before: int | None = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Tells one step."""
+        kind = event["event"]
+        if kind == "data":
+            _tell_data(event)
+        elif kind == "rung":
+            self._of, self._started, self._last = event["of"], time.monotonic(), 0.0
+            self._done_before = None
+            say(f"{_RUNGS[event['name']]} ({event['of']})")
+        elif kind in {"trial", "task"}:
+            self._tell_step(event)
+        elif kind == "selected":
+            _tell_selected(event)
+        elif kind == "stopping":
+            _tell_stopping()
+
+    def _tell_step(self, event: Mapping[str, Any]) -> None:
+        if event.get("state") == "failed":
+            reason = str(event["message"]).strip().splitlines()[-1:]
+            say(f"  trial {event['number']} failed: {escaped_line(reason[0] if reason else '')}")
+        is_better = event.get("best_number") != self._best
+        is_due = time.monotonic() - self._last > _PLAIN_EVERY_SECONDS or event["done"] == self._of
+        if self._done_before is None:
+            self._done_before = event["done"] - 1
+        if not is_due and not (is_better and event["event"] == "trial"):
+            return
+        self._last = time.monotonic()
+        self._best = event.get("best_number")
+        say(f"  {event['done']}/{self._of}{_best_text(event)}{self._left(event['done'])}")
+
+    def _left(self, done: int) -> str:
+        fresh = done - (self._done_before or 0)
+        if fresh <= 0 or done >= self._of:
+            return ""
+        seconds = (time.monotonic() - self._started) / fresh * (self._of - done)
+        return f", {duration(seconds)} left"
+
+
+class LiveProgress:
+    """A bar for the rung that runs, with the time left and the best so far."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bars
+
+        self._bars = Bars(
+            TextColumn("{task.description:<8}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[best]}", markup=False),
+            console=Console(stderr=True),
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> LiveProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Tells one step."""
+        kind = event["event"]
+        if kind == "rung":
+            self._task = self._bars.add_task(event["name"], total=event["of"], best="")
+        elif kind in {"trial", "task"}:
+            best = _best_text(event).removeprefix(", ")
+            self._bars.update(self._task, completed=event["done"], best=best)
+        elif kind == "finished" and self._task is not None:
+            self._bars.refresh()
+        with _talking_above(self._bars):
+            if kind == "data":
+                _tell_data(event)
+            elif kind == "selected":
+                _tell_selected(event)
+            elif kind == "stopping":
+                _tell_stopping()
+            elif kind == "trial" and event["state"] == "failed":
+                reason = str(event["message"]).strip().splitlines()[-1:]
+                say(f"trial {event['number']} failed: {escaped_line(reason[0] if reason else '')}")
+
+
+@contextlib.contextmanager
+def _talking_above(bars: Any) -> Iterator[None]:
+    """Lets text go above the live bar; rich redirects what is printed meanwhile."""
+    del bars
+    yield
+
+
+def _best_text(event: Mapping[str, Any]) -> str:
+    if event.get("best_score") is None:
+        return ""
+    return (
+        f", best {event['best_score']:.4f} "
+        f"(trial {event['best_number']}, {escaped_line(event['best_origin'])})"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Examples:
+      >>> duration(75), duration(4000)
+      ('1 min 15 s', '1 h 6 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

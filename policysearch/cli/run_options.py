@@ -1,0 +1,95 @@
+"""Options that `search` and `compare` share, and how their words become settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Duration(click.ParamType):
+    """A duration such as `90`, `90s`, `10m`, `1.5h`; value in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parses a duration."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?", str(value).strip())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a duration. Examples: 90s, 10m, 1.5h.", param, ctx)
+        return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def data_options(command: Command) -> Command:
+    """Options that say how the data are read and split."""
+    options = [
+        click.option("--train-size", type=int, help="Train on a stratified subset of this size."),
+        click.option("--image-size", type=int, help="Resize images to this side in pixels."),
+        click.option("--val-share", type=float, help="Share held out for validation, once."),
+        click.option("--folds", type=int, help="Folds of cross-validation instead."),
+        click.option(
+            "--group-pattern",
+            metavar="REGEX",
+            help="Part of the path that names what must not straddle a split.",
+        ),
+        click.option("--skip-bad", is_flag=True, help="Leave damaged images out and list them."),
+        click.option("--split-seed", type=int, help="Seed of the splits.  [default: --seed]"),
+    ]
+    return _with(command, options)
+
+
+def run_options(command: Command) -> Command:
+    """Options that say how trainings run and how a run talks."""
+    options = [
+        click.option("--seed", type=int, default=0, show_default=True, help="Root seed."),
+        click.option("--epochs", type=int, help="Epochs of a full training.  [default: by size]"),
+        click.option(
+            "--verdict-seeds",
+            type=int,
+            default=5,
+            show_default=True,
+            help="Paired seeds of the final comparison.",
+        ),
+        click.option("--workers", type=int, help="Processes.  [default: all cores]"),
+        click.option("--threads", type=int, default=1, show_default=True, help="Threads of each."),
+        click.option("--timeout", type=Duration(), help="Kill and retry what takes longer."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+        click.option("--out", type=click.Path(path_type=Path), help="Directory of the results."),
+        click.option("--json", "is_json", is_flag=True, help="Write events as JSON lines."),
+        click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only the result."),
+    ]
+    return _with(command, options)
+
+
+def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def settings_from(words: dict[str, Any]) -> dict[str, Any]:
+    """Settings named as in `SearchConfig`; options that were not given are left out."""
+    renamed = {"timeout": "timeout_seconds", "budget": "budget_seconds"}
+    return {renamed.get(k, k): v for k, v in words.items() if v is not None}
+
+
+def free_directory(data: str, kind: str) -> Path:
+    """A directory name that is not taken: `runs/NAME-1`, `runs/NAME-2`, ..."""
+    stem = (
+        re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data.replace(":", "-")).stem).strip("-.") or "data"
+    )
+    number = 1
+    while Path("runs", f"{stem}-{kind}{number}").exists():
+        number += 1
+    return Path("runs", f"{stem}-{kind}{number}")

@@ -1,0 +1,107 @@
+"""`policysearch search`: from data to a policy with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from policysearch.cli.commands import examples
+from policysearch.cli.run_options import (
+    Duration,
+    data_options,
+    free_directory,
+    run_options,
+    settings_from,
+)
+
+
+@click.command(
+    epilog=examples(
+        "policysearch search digits --train-size 100",
+        "policysearch search photos/ --budget 30m --out runs/photos",
+        "policysearch search data.npz --space autoaugment --trials 500",
+        "policysearch search my_package.data:load --seed 7",
+        "policysearch search frames/ --group-pattern '(track\\d+)_'",
+    )
+)
+@click.argument("data")
+@click.option("--space", default="image/opwise", show_default=True, help="Name or YAML file.")
+@click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "random", "nsga2"]),
+    default="tpe",
+    show_default=True,
+    help="Refines what screening found.",
+)
+@click.option("--trials", type=int, default=120, show_default=True, help="Policies to try.")
+@click.option("--budget", type=Duration(), help="Wall time of the whole run, such as 10m.")
+@click.option("--search-epochs", type=int, help="Epochs of a training in the search.")
+@click.option("--candidates", type=int, default=12, show_default=True, help="To be confirmed.")
+@click.option("--confirm-seeds", type=int, default=4, show_default=True, help="Fresh seeds.")
+@click.option("--lookback", type=int, help="Trials that may be unknown when one is suggested.")
+@click.option("--no-prune", is_flag=True, help="Train every trial on every fold.")
+@data_options
+@run_options
+def command(out: Path | None, is_json: bool, is_quiet: bool, no_prune: bool, **words: Any) -> None:
+    """Find an augmentation policy for DATA and say honestly how much it helps.
+
+    DATA is `digits` (built in), a folder of images by class (with train/ and test/ above the
+    classes, or split by seed), an .npz file with x_train and y_train, or package.module:function.
+
+    The policy goes to OUT/policy.json, the verdict to OUT/verdict.json. An interrupted search
+    goes on with `policysearch resume OUT`.
+    """
+    from policysearch.config import make_config
+    from policysearch.study import search
+
+    config = make_config(settings_from(words) | {"prune": not no_prune})
+    where = out or free_directory(config.data, "")
+    carry_out(
+        lambda progress: search(config, where, progress), where, is_json=is_json, is_quiet=is_quiet
+    )
+
+
+def carry_out(run: Callable[[Any], Any], where: Path, *, is_json: bool, is_quiet: bool) -> None:
+    """Runs with progress, then writes the verdict and what to do next."""
+    from policysearch.cli.output import escaped_line, say
+    from policysearch.cli.progress import progress_for
+
+    try:
+        with progress_for(is_json=is_json, is_quiet=is_quiet) as progress:
+            verdict = run(progress)
+    except KeyboardInterrupt:
+        if (where / "ledger.jsonl").exists():
+            say(f"Everything finished is kept. Go on: policysearch resume {escaped_line(where)}")
+        raise
+    if not is_json:
+        tell_result(verdict, where, is_quiet=is_quiet)
+
+
+def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None:
+    """Writes the table of arms, the sentence, the files and the next commands."""
+    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
+    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
+
+    place = escaped_line(where)
+    if not is_quiet:
+        emit()
+        emit_table(TITLES, verdict_rows(verdict), right=RIGHT)
+        emit()
+    emit_paragraph(verdict["sentence"])
+    has_policy = (where / "policy.json").exists()
+    if is_quiet:
+        emit(f"{place}/policy.json" if has_policy else f"{place}/verdict.json")
+        return
+    emit()
+    if has_policy:
+        emit(f"Policy:  {place}/policy.json")
+    emit(f"Verdict: {place}/verdict.json")
+    if has_policy:
+        emit()
+        emit("Next:")
+        emit(f"  policysearch show {place}                      # the policy in words")
+        emit(f"  policysearch show {place} --sheet sheet.png    # and in pictures")
+        emit(f'  transform = policysearch.load_policy("{place}/policy.json")  # in Python')
