@@ -1,0 +1,193 @@
+"""`policysearch show`: a policy or a run in words, and as a sheet of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from policysearch.cli.commands import examples
+
+if TYPE_CHECKING:
+    from policysearch.policy_json import PolicyDocument
+    from policysearch.report.run_summary import RunSummary
+
+
+@click.command(
+    epilog=examples(
+        "policysearch show run                       # what a search found",
+        "policysearch show trivialaugment-wide       # a policy that ships",
+        "policysearch show run --sheet sheet.png --images photos/",
+        "policysearch show run/policy.json --json | jq .summary",
+    )
+)
+@click.argument("policy", metavar="POLICY_OR_RUN")
+@click.option("--sheet", metavar="FILE.png", help="Draw what it does to sample images.")
+@click.option(
+    "--images",
+    metavar="DATA",
+    default="digits",
+    show_default=True,
+    help="Where the sheet takes images from: a folder, an .npz, as for `search`.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the draws on the sheet.")
+@click.option("--json", "is_json", is_flag=True, help="Write JSON.")
+def command(policy: str, sheet: str | None, images: str, seed: int, is_json: bool) -> None:
+    """Explain a policy: a file, a shipped name, or the directory of a run.
+
+    Says what happens to a sample, how often and how strongly, where the policy comes from, and
+    its verdict. Of a run it also shows how the trials ended and the best of them.
+    """
+    from policysearch.cli.output import emit_json, say
+
+    if sheet is not None:
+        _check_sheet_path(Path(sheet))
+    run, document = _load(policy)
+    if sheet is not None and document is not None:
+        from policysearch.cli.sheet_file import write_sheet
+
+        write_sheet(Path(sheet), document, policy, images, seed)
+        say(f"Drawn: {sheet}")
+    if is_json:
+        emit_json(_as_dict(document, run))
+        return
+    if document is not None:
+        _show_policy(document, policy)
+    if run is not None:
+        _show_run(run, policy, is_finished=document is not None)
+
+
+def _check_sheet_path(path: Path) -> None:
+    from policysearch.errors import InvalidValueError
+
+    if path.suffix.lower() != ".png":
+        raise InvalidValueError(f"`--sheet` must name a .png file, got '{path}'.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidValueError(f"`--sheet` must name a file in an existing folder, got '{path}'.")
+
+
+def _load(text: str) -> tuple[RunSummary | None, PolicyDocument | None]:
+    """The run, if it is one, and the policy, unless the run has none yet."""
+    from policysearch.errors import InvalidValueError
+    from policysearch.named import resolve_policy
+    from policysearch.report.run_summary import LEDGER, POLICY, is_run, summarize_run
+    from policysearch.resources import policy_files
+
+    path = Path(text)
+    if text in policy_files() or not path.is_dir():
+        return None, resolve_policy(text)
+    has_policy = (path / POLICY).exists()
+    if not is_run(path) and not has_policy:
+        raise InvalidValueError(
+            f"The folder '{text}' is not a run: it holds neither {POLICY} nor {LEDGER}."
+        )
+    run = summarize_run(path) if is_run(path) else None
+    return run, resolve_policy(path) if has_policy else None
+
+
+def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[str, Any]:
+    import dataclasses
+
+    result: dict[str, Any] = {"name": None, "policy": None}
+    if document is not None:
+        from policysearch.policy_json import policy_to_dict
+        from policysearch.report.words import describe, summarize, summary_sentence
+
+        result = {
+            "name": document.name,
+            "digest": document.policy.digest(),
+            "summary": dataclasses.asdict(summarize(document.policy)),
+            "sentence": summary_sentence(document.policy),
+            "blocks": [dataclasses.asdict(block) for block in describe(document.policy)],
+            "policy": policy_to_dict(document),
+        }
+    if run is not None:
+        result["run"] = dataclasses.asdict(run)
+    return result
+
+
+def _show_policy(document: PolicyDocument, text: str) -> None:
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+    from policysearch.report.words import summary_sentence
+
+    policy = document.policy
+    emit(f"Policy '{escaped_line(document.name or text)}'")
+    emit_paragraph(summary_sentence(policy), "  ")
+    _show_blocks(document)
+    if policy.modality == "image" and policy.sub_policies:
+        fill = "black" if policy.fill == 0 else f"{policy.fill:.0%} of the range"
+        emit()
+        emit_paragraph(
+            f"Geometric operations use {policy.interpolation} interpolation; what comes from "
+            f"outside the image is {fill}. Operations as in {policy.ops_version}; "
+            f"digest {policy.digest()}."
+        )
+    _show_provenance(document)
+    _show_verdict(document)
+
+
+def _show_blocks(document: PolicyDocument) -> None:
+    from policysearch.cli.output import emit, emit_paragraph, emit_table
+    from policysearch.report.words import describe, percent
+
+    for block in describe(document.policy):
+        emit()
+        emit(block.title)
+        for step in block.steps:
+            emit_paragraph(step.text, "  - ", "    ")
+            if step.choices:
+                rows = [[percent(row.share), row.op, row.text] for row in step.choices]
+                emit_table(["share", "op", "what it does"], rows, right=(0,), indent=6)
+
+
+def _show_provenance(document: PolicyDocument) -> None:
+    import json
+
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+
+    if not document.provenance:
+        return
+    emit()
+    emit("Where it comes from")
+    for key, value in document.provenance.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        shown = shown if len(shown) <= 300 else shown[:297] + "..."
+        title = escaped_line(key.replace("_", " "))
+        emit_paragraph(f"{title}: {escaped_line(shown)}", "  ", "    ")
+
+
+def _show_verdict(document: PolicyDocument) -> None:
+    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
+    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
+
+    emit()
+    if not document.verdict:
+        emit("No verdict: it was not compared with other policies on any data.")
+        emit("  To do so: policysearch compare DATA POLICY")
+        return
+    emit("Verdict")
+    if isinstance(sentence := document.verdict.get("sentence"), str):
+        emit_paragraph(escaped_line(sentence), "  ")
+    if rows := verdict_rows(document.verdict):
+        emit()
+        emit_table(TITLES, rows, right=RIGHT, indent=2)
+        emit("  * exported")
+
+
+def _show_run(run: RunSummary, text: str, *, is_finished: bool) -> None:
+    from policysearch.cli.output import emit, emit_table, escaped_line
+
+    counts = ", ".join(f"{n:,} {state}" for state, n in run.counts.items())
+    if is_finished:
+        emit()
+    emit(f"Run '{escaped_line(text)}'")
+    emit(f"  {run.n_trials:,} trials: {counts}" if counts else "  no trial has ended yet")
+    if run.best:
+        emit()
+        emit("The best trials (score: lower is better)")
+        rows = [[str(t.number), f"{t.score:.4f}", t.origin] for t in run.best]
+        emit_table(["trial", "score", "origin"], rows, right=(0, 1), indent=2)
+    if not is_finished:
+        emit()
+        emit("It has no policy yet. To go on with it: policysearch resume " + escaped_line(text))

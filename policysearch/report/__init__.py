@@ -1,0 +1,1 @@
+"""What is told about policies and runs: words, pictures, tables. It trains nothing."""

@@ -1,0 +1,114 @@
+"""What an operation does, in words that need no manual: "rotate by up to 18°, left or right".
+
+One table per modality. An op without an entry is still told, by its name and unit.
+"""
+
+from __future__ import annotations
+
+import math
+
+from policysearch.ops.registry import OpSpec, get_spec
+from policysearch.policy import OpCall
+
+# `{m}` is the amount, such as "up to 18°" or "5° to 18°". `{f}` is the amount as a factor, 1 + m.
+# `{b}` is the amount as a bound: the op itself draws between zero and m.
+IMAGE_PHRASES: dict[str, str] = {
+    "identity": "leave it as it is",
+    "shear_x": "shear sideways by {m}, left or right",
+    "shear_y": "shear vertically by {m}, up or down",
+    "translate_x": "shift left or right by {m} of the width",
+    "translate_y": "shift up or down by {m} of the height",
+    "rotate": "rotate by {m}, left or right",
+    "scale": "enlarge or shrink by a factor of {f}",
+    "crop": "shift at random by {b} of each side (pad and crop)",
+    "flip_horizontal": "mirror left to right",
+    "flip_vertical": "mirror top to bottom",
+    "brightness": "brighten or darken by {m}",
+    "contrast": "raise or lower the contrast by {m}",
+    "color": "raise or lower the saturation by {m}",
+    "hue": "turn the hue by {m}, either way",
+    "gray": "fade to gray by {m}",
+    "channel_shift": "shift each channel by {b} of the range",
+    "channel_shuffle": "shuffle the colour channels",
+    "sharpness": "sharpen or soften by {m}",
+    "blur": "blur with a standard deviation of {m}",
+    "autocontrast": "stretch the contrast to the full range",
+    "equalize": "equalize the histogram",
+    "invert": "invert all values",
+    "posterize": "drop {m} of each value",
+    "solarize": "invert {m} at the bright end",
+    "solarize_add": "add {m} to the dark half",
+    "gamma": "apply a gamma of {f}, or its inverse",
+    "gaussian_noise": "add noise with a standard deviation of {m} of the range",
+    "cutout": "cover a square of {m} of the shorter side",
+}
+_PHRASES = {"image": IMAGE_PHRASES}
+
+
+def call_text(call: OpCall, modality: str) -> str:
+    """What an op call does, as a phrase without a subject."""
+    spec = get_spec(modality, call.op)
+    phrase = _PHRASES.get(modality, {}).get(call.op)
+    if phrase is None:
+        amount = amount_text(call, spec)
+        return f"{call.op} by {amount}" if amount else call.op
+    if call.unit == "px":
+        phrase = phrase.removesuffix(" of the width").removesuffix(" of the height")
+    return phrase.format(
+        m=amount_text(call, spec), f=_amount(call, spec, "factor"), b=_bound_text(call, spec)
+    )
+
+
+def amount_text(call: OpCall, spec: OpSpec) -> str:
+    """The magnitude of a call with its unit; empty for an op without one."""
+    if call.low is None:
+        return ""
+    return _amount(call, spec, call.unit or spec.unit or "")
+
+
+def magnitude_text(value: float, unit: str) -> str:
+    """A magnitude with its unit.
+
+    Examples:
+      >>> magnitude_text(0.125, "fraction"), magnitude_text(18, "deg")
+      ('12.5%', '18°')
+    """
+    if unit == "fraction":
+        return f"{_short(100 * value)}%"
+    if unit == "deg":
+        return f"{_short(value)}°"
+    if unit == "ratio":
+        return f"{_short(value)} ({math.degrees(math.atan(value)):.0f}°)"
+    if unit == "turn":
+        return f"{_short(360 * value)}°"
+    if unit == "factor":
+        return _short(1 + value)
+    if unit in {"bits", "levels"} and value == 1:
+        unit = unit[:-1]
+    return f"{_short(value)} {unit}".rstrip()
+
+
+def _amount(call: OpCall, spec: OpSpec, unit: str) -> str:
+    if call.low is None or call.high is None:
+        return ""
+    high = magnitude_text(call.high, unit)
+    if call.low == call.high:
+        return high
+    if call.low == spec.low:
+        return f"up to {high}"
+    return f"{magnitude_text(call.low, unit)} to {high}"
+
+
+def _bound_text(call: OpCall, spec: OpSpec) -> str:
+    if call.low is None or call.high is None:
+        return ""
+    return f"up to {magnitude_text(call.high, call.unit or spec.unit or '')}"
+
+
+def _short(value: float) -> str:
+    """Three digits that matter, without an exponent and without trailing zeros."""
+    if value == 0 or not 1e-4 <= abs(value) < 1e6:
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

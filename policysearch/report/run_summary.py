@@ -1,0 +1,70 @@
+"""What a run directory holds, in figures: trials by state and the best of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policysearch.ledger import read_ledger
+
+LEDGER = "ledger.jsonl"
+POLICY = "policy.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """A finished trial; a lower score is better."""
+
+    number: int
+    score: float
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Trials of a run.
+
+    Attributes:
+      counts: Trials by state, such as `{"complete": 96, "pruned": 4}`.
+      best: Best complete trials, the best first.
+    """
+
+    counts: dict[str, int]
+    best: tuple[TrialRow, ...]
+
+    @property
+    def n_trials(self) -> int:
+        """Trials that came to an end."""
+        return sum(self.counts.values())
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a run directory: one with a ledger."""
+    return (path / LEDGER).is_file()
+
+
+def summarize_run(path: Path, n_best: int = 5) -> RunSummary:
+    """Reads the ledger of a run, also of one that is going on.
+
+    Raises:
+      FormatError: When the ledger is damaged or not ours.
+    """
+    counts: Counter[str] = Counter()
+    trials = []
+    for record in read_ledger(path / LEDGER):
+        if record.get("event") != "trial":
+            continue
+        state = str(record.get("state", "unknown"))
+        counts[state] += 1
+        if state == "complete" and _is_score(record.get("score")):
+            origin = str(record.get("origin", ""))
+            trials.append(TrialRow(int(record.get("number", -1)), float(record["score"]), origin))
+    trials.sort(key=lambda trial: (trial.score, trial.number))
+    return RunSummary(dict(counts.most_common()), tuple(trials[:n_best]))
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -1,0 +1,208 @@
+"""A policy in words: what happens to a sample, how often, how strongly.
+
+Nothing here draws or applies; the figures are exact, from the probabilities in the policy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from policysearch.ops.registry import get_spec
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.report.op_words import amount_text, call_text
+
+_NOUNS = {
+    "image": ("image", "images"),
+    "text": ("text", "texts"),
+    "audio": ("clip", "clips"),
+    "series": ("series", "series"),
+    "tabular": ("row", "rows"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A policy in figures.
+
+    Attributes:
+      n_sub_policies: How many there are to draw from.
+      n_ops: Different operations, the identity not counted.
+      ops_per_sample: Operations that change a sample, on average.
+      share_unchanged: Chance that a sample is left as it is.
+    """
+
+    n_sub_policies: int
+    n_ops: int
+    ops_per_sample: float
+    share_unchanged: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceRow:
+    """One op of a step that draws among several."""
+
+    share: float
+    op: str
+    amount: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a sub-policy: a phrase and, when it draws among ops, the ops."""
+
+    text: str
+    choices: tuple[ChoiceRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A sub-policy in words."""
+
+    title: str
+    share: float
+    steps: tuple[Step, ...] = field(default_factory=tuple)
+
+
+def nouns(modality: str) -> tuple[str, str]:
+    """What a sample of a modality is called: one, several."""
+    return _NOUNS.get(modality, ("sample", "samples"))
+
+
+def percent(share: float) -> str:
+    """A probability as a percentage; never 0% or 100% for what is neither.
+
+    Examples:
+      >>> percent(0.07142857), percent(0.5), percent(0.00001)
+      ('7.1%', '50%', 'below 0.1%')
+    """
+    if 0 < share < 0.0005:
+        return "below 0.1%"
+    if 0.9995 < share < 1 - 1e-12:
+        return "above 99.9%"
+    return f"{100 * share:.1f}".removesuffix(".0") + "%"
+
+
+def summarize(policy: Policy) -> Summary:
+    """The figures of a policy."""
+    names = {c.op for _, c in policy.calls() if not _does_nothing(c, policy.modality)}
+    if not policy.sub_policies:
+        return Summary(0, 0, 0.0, 1.0)
+    total = sum(sub.weight for sub in policy.sub_policies)
+    mean, unchanged = 0.0, 0.0
+    for sub in policy.sub_policies:
+        chances = [_chance_of_change(stage, policy.modality) for stage in sub.stages]
+        mean += sub.weight / total * sum(chances)
+        unchanged += sub.weight / total * math.prod(1 - chance for chance in chances)
+    return Summary(len(policy.sub_policies), len(names), mean, unchanged)
+
+
+def summary_sentence(policy: Policy) -> str:
+    """The figures of a policy as one or two sentences."""
+    one, many = nouns(policy.modality)
+    figures = summarize(policy)
+    if figures.n_ops == 0:
+        return f"No augmentation: every {one} is left as it is."
+    subs = _count(figures.n_sub_policies, "sub-policy", "sub-policies")
+    ops = _count(figures.n_ops, "operation", "different operations")
+    text = (
+        f"{subs}, {ops}. Each {one} gets {_mean_text(figures.ops_per_sample)} of them on average"
+    )
+    if figures.share_unchanged < 1e-12:
+        return f"{text}; none is left as it is."
+    return f"{text}; {percent(figures.share_unchanged)} of the {many} are left as they are."
+
+
+def describe(policy: Policy) -> list[Block]:
+    """Every sub-policy in words, in the order of the file."""
+    total = sum(sub.weight for sub in policy.sub_policies)
+    return [
+        Block(
+            title=_title(i, sub, policy, sub.weight / total),
+            share=sub.weight / total,
+            steps=tuple(_steps(sub.stages, policy.modality)),
+        )
+        for i, sub in enumerate(policy.sub_policies)
+    ]
+
+
+def _title(i: int, sub: SubPolicy, policy: Policy, share: float) -> str:
+    one, many = nouns(policy.modality)
+    n_steps = _count(len(sub.stages), "step", "steps")
+    n = len(policy.sub_policies)
+    if n == 1:
+        return f"Every {one} goes through {n_steps}:"
+    return f"Sub-policy {i + 1} of {n}, for {percent(share)} of the {many}:"
+
+
+def _steps(stages: Sequence[Stage], modality: str) -> list[Step]:
+    """Steps in order; equal neighbours (RandAugment) are told once."""
+    steps = []
+    for stage, equal in itertools.groupby(stages):
+        n = len(list(equal))
+        times = {1: "", 2: "twice, "}.get(n, f"{n} times, ")
+        steps.append(_step(stage, modality, times))
+    return steps
+
+
+def _step(stage: Stage, modality: str, times: str) -> Step:
+    chance = _chance_text(stage.probability)
+    if len(stage.choices) == 1:
+        return Step(
+            _sentence(times + (chance or "always "), call_text(stage.choices[0], modality))
+        )
+    verb = "draw afresh and apply" if times else "draw and apply"
+    text = _sentence(times + chance, f"{verb} one of these operations:")
+    return Step(text, _choice_rows(stage.choices, modality))
+
+
+def _sentence(start: str, phrase: str) -> str:
+    text = start + phrase
+    return text[:1].upper() + text[1:]
+
+
+def _chance_text(probability: float) -> str:
+    if probability == 1:
+        return ""
+    if probability == 0:
+        return "never "
+    return f"in {percent(probability)} of the cases "
+
+
+def _choice_rows(choices: Sequence[OpCall], modality: str) -> tuple[ChoiceRow, ...]:
+    """The ops of a step, the likeliest first; ties stay in the order of the file."""
+    total = sum(call.weight for call in choices)
+    rows = [
+        ChoiceRow(
+            share=call.weight / total,
+            op=call.op,
+            amount=amount_text(call, get_spec(modality, call.op)),
+            text=call_text(call, modality),
+        )
+        for call in choices
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.share))
+
+
+def _does_nothing(call: OpCall, modality: str) -> bool:
+    if call.op == "identity":
+        return True
+    spec = get_spec(modality, call.op)
+    return spec.has_magnitude and spec.is_identity_at_low and call.low == call.high == spec.low
+
+
+def _chance_of_change(stage: Stage, modality: str) -> float:
+    total = sum(call.weight for call in stage.choices)
+    acting = sum(call.weight for call in stage.choices if not _does_nothing(call, modality))
+    return stage.probability * acting / total
+
+
+def _mean_text(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}"

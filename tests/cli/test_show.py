@@ -1,0 +1,138 @@
+"""`policysearch show`."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from policysearch import cli
+from policysearch.named import resolve_policy
+from policysearch.policy_json import PolicyDocument, write_policy_file
+from policysearch.resources import policy_files
+from policysearch.verdict import Arm, make_verdict
+
+TRIALS = [
+    {"number": 0, "state": "complete", "score": 0.5, "origin": "warm:none"},
+    {"number": 1, "state": "complete", "score": 0.3, "origin": "screen:rotate@0.6"},
+    {"number": 2, "state": "pruned", "score": 0.9, "origin": "tpe"},
+    {"number": 3, "state": "failed", "origin": "tpe", "failure": "timeout"},
+]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory with a policy and its ledger."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    arms = [Arm("none", (0.9, 0.91)), Arm("found", (0.95, 0.96))]
+    policy = resolve_policy("randaugment").policy
+    document = PolicyDocument(
+        policy, "found", {"seed": 3, "space": "image/opwise"}, make_verdict(arms, "found", [0, 1])
+    )
+    write_policy_file(folder / "policy.json", document)
+    records = [{"format": "policysearch.ledger", "version": 1}]
+    records += [{"event": "trial", **trial} for trial in TRIALS]
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    return folder
+
+
+@pytest.mark.parametrize("name", list(policy_files()))
+def test_every_shipped_policy_is_explained_in_80_columns(name, capsys):
+    assert cli.main(["show", name]) == 0
+    captured = capsys.readouterr()
+    assert name in captured.out
+    assert "Where it comes from" in captured.out
+    assert max(map(len, captured.out.splitlines())) <= 80
+    assert captured.err == ""
+
+
+def test_a_run_is_shown_with_verdict_trials_and_states(run, capsys):
+    assert cli.main(["show", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert "* found" in text
+    assert "seed: 3" in text
+    assert "4 trials: 2 complete, 1 pruned, 1 failed" in text
+    best = [
+        line.split() for line in text.splitlines() if "screen:rotate" in line or "warm:" in line
+    ]
+    assert best == [["1", "0.3000", "screen:rotate@0.6"], ["0", "0.5000", "warm:none"]]
+
+
+def test_json_holds_policy_summary_and_run(run, capsys):
+    assert cli.main(["show", str(run), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["summary"]["n_sub_policies"] == 1
+    assert 0 < shown["summary"]["share_unchanged"] < 0.01
+    assert shown["policy"]["format"] == "policysearch.policy"
+    assert shown["run"]["counts"] == {"complete": 2, "pruned": 1, "failed": 1}
+    assert shown["run"]["best"][0]["number"] == 1
+
+
+def test_a_run_without_a_policy_yet_says_how_to_go_on(run, capsys):
+    (run / "policy.json").unlink()
+    assert cli.main(["show", str(run)]) == 0
+    assert f"policysearch resume {run}" in capsys.readouterr().out
+    assert cli.main(["show", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["policy"] is None
+
+
+def test_a_sheet_is_written_as_a_whole_png(tmp_path, capsys):
+    path = tmp_path / "sheet.png"
+    assert cli.main(["show", "default-image", "--sheet", str(path)]) == 0
+    assert "Drawn:" in capsys.readouterr().err
+    with Image.open(path) as page:
+        assert page.format == "PNG"
+        assert (np.asarray(page) != 255).mean() > 0.1
+    assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_a_sheet_takes_images_from_a_folder_by_class(tmp_path):
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (20, 16 + i), colour).save(tmp_path / "photos" / name / f"{i}.png")
+    (tmp_path / "photos" / "red" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    path = tmp_path / "sheet.png"
+    words = ["show", "none", "--sheet", str(path), "--images", str(tmp_path / "photos")]
+    assert cli.main(words) == 0
+    with Image.open(path) as page:
+        colours = {colour for _, colour in page.getcolors(1 << 20)}
+    assert {(255, 0, 0), (0, 0, 255)} <= colours
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["trivialaugment-wid"], "Did you mean 'trivialaugment-wide'?"),
+        (["nowhere.json"], "does not exist"),
+        (["none", "--sheet", "sheet.jpg"], "must name a .png file"),
+        (["none", "--sheet", "no/such/folder/sheet.png"], "in an existing folder"),
+        (["none", "--sheet", "sheet.png", "--images", "digit"], "Did you mean 'digits'?"),
+    ],
+)
+def test_wrong_input_is_exit_code_2_and_writes_nothing(words, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["show", *words]) == 2
+    captured = capsys.readouterr()
+    assert text in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
+    assert cli.main(["show", str(tmp_path)]) == 2
+    assert "is not a run" in capsys.readouterr().err
+
+
+def test_text_from_a_file_cannot_move_the_cursor(tmp_path, capsys):
+    nasty = "\x1b[2J\nVerdict: forged\u202e"
+    document = PolicyDocument(
+        resolve_policy("none").policy, nasty, {nasty: nasty}, {"sentence": nasty, "arms": []}
+    )
+    write_policy_file(tmp_path / "p.json", document)
+    assert cli.main(["show", str(tmp_path / "p.json")]) == 0
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert not any(line.startswith("Verdict: forged") for line in text.splitlines())

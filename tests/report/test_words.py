@@ -1,0 +1,113 @@
+"""Policies in words: every op has a phrase, figures are exact, amounts read naturally."""
+
+import numpy as np
+import pytest
+
+from policysearch.named import resolve_policy
+from policysearch.ops.registry import op_table
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.report.op_words import IMAGE_PHRASES, call_text, magnitude_text
+from policysearch.report.words import describe, percent, summarize, summary_sentence
+from policysearch.resources import policy_files
+from policysearch.transform import Drawer
+
+
+def one_stage(*calls, probability=1.0):
+    return Policy((SubPolicy((Stage(calls, probability),)),))
+
+
+def test_every_image_op_has_a_phrase_and_no_phrase_is_left_over():
+    assert set(IMAGE_PHRASES) == set(op_table("image"))
+
+
+@pytest.mark.parametrize("name", list(op_table("image")))
+def test_a_phrase_names_its_magnitude_and_leaves_no_braces(name):
+    spec = op_table("image")[name]
+    low, high = (0.25, 0.75) if spec.has_magnitude else (None, None)
+    text = call_text(OpCall(name, low, high), "image")
+    assert "{" not in text
+    assert any(c.isdigit() for c in text) == spec.has_magnitude
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (OpCall("rotate", 0, 18), "rotate by up to 18°, left or right"),
+        (OpCall("rotate", 5, 18), "rotate by 5° to 18°, left or right"),
+        (OpCall("rotate", 18, 18), "rotate by 18°, left or right"),
+        (OpCall("translate_x", 0, 0.3), "shift left or right by up to 30% of the width"),
+        (OpCall("translate_y", 0, 4, unit="px"), "shift up or down by up to 4 px"),
+        (OpCall("scale", 0, 0.4), "enlarge or shrink by a factor of up to 1.4"),
+        (OpCall("hue", 0, 0.1), "turn the hue by up to 36°, either way"),
+        (OpCall("shear_x", 0, 1), "shear sideways by up to 1 (45°), left or right"),
+        (OpCall("posterize", 1, 1), "drop 1 bit of each value"),
+        (OpCall("crop", 0.1, 0.1), "shift at random by up to 10% of each side (pad and crop)"),
+        (OpCall("invert"), "invert all values"),
+    ],
+)
+def test_amounts_read_naturally(call, text):
+    assert call_text(call, "image") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1 / 3, "deg", "0.333°"),
+        (0.123456, "fraction", "12.3%"),
+        (20, "px", "20 px"),
+        (100, "levels", "100 levels"),
+        (256, "levels", "256 levels"),
+        (1e-9, "px", "1e-09 px"),
+        (0, "deg", "0°"),
+    ],
+)
+def test_numbers_keep_three_digits_that_matter(value, unit, text):
+    assert magnitude_text(value, unit) == text
+
+
+def test_a_chance_is_never_rounded_to_certainty():
+    assert percent(0.0001) == "below 0.1%"
+    assert percent(0.9999) == "above 99.9%"
+    assert (percent(0.0), percent(1.0), percent(0.125)) == ("0%", "100%", "12.5%")
+
+
+@pytest.mark.parametrize("name", [n for n in policy_files() if n != "none"])
+def test_figures_agree_with_what_is_drawn(name):
+    policy = resolve_policy(name).policy
+    n = 20_000
+    drawn = Drawer(policy, seed=7).draw(np.arange(n))
+    acts = drawn.op_index >= 0
+    figures = summarize(policy)
+    # AutoAugment holds one op at magnitude 0: drawn, but told as doing nothing.
+    tolerance = 0.03
+    assert abs(acts.sum(axis=1).mean() - figures.ops_per_sample) < tolerance
+    assert abs((~acts.any(axis=1)).mean() - figures.share_unchanged) < tolerance
+
+
+def test_an_op_at_magnitude_zero_counts_as_doing_nothing():
+    figures = summarize(one_stage(OpCall("rotate", 0, 0)))
+    assert (figures.n_ops, figures.ops_per_sample, figures.share_unchanged) == (0, 0.0, 1.0)
+
+
+def test_no_augmentation_is_said_plainly():
+    assert summary_sentence(Policy()) == "No augmentation: every image is left as it is."
+    assert describe(Policy()) == []
+
+
+def test_choices_are_sorted_by_share_and_sum_to_one():
+    policy = one_stage(OpCall("invert", weight=1.0), OpCall("rotate", 0, 9, weight=3.0))
+    step = describe(policy)[0].steps[0]
+    assert [(row.op, row.share) for row in step.choices] == [("rotate", 0.75), ("invert", 0.25)]
+
+
+def test_equal_stages_in_a_row_are_told_once():
+    stage = Stage((OpCall("invert"), OpCall("equalize")), 0.5)
+    policy = Policy((SubPolicy((stage, stage, stage)),))
+    (step,) = describe(policy)[0].steps
+    assert step.text.startswith("3 times, in 50% of the cases draw afresh")
+
+
+def test_a_modality_without_phrases_is_still_told(monkeypatch):
+    monkeypatch.setattr("policysearch.report.op_words._PHRASES", {})
+    assert call_text(OpCall("rotate", 0, 18), "image") == "rotate by up to 18°"
+    assert call_text(OpCall("invert"), "image") == "invert"
