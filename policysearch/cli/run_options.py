@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A duration such as `90`, `90s`, `10m`, `1.5h`; value in seconds."""
 
     name = "duration"

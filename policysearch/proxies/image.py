@@ -49,7 +49,7 @@ def config_for(data: Dataset, device: str = "cpu") -> ImageProxyConfig:
 
 
 def default_epochs(n_train: int) -> int:
-    """Epochs of a full training: 60 for 1,000 samples, with the inverse fourth root of their number.
+    """Epochs of a full training: 60 for 1,000 samples, more for fewer (inverse fourth root).
 
     Long enough for augmentation to pay off: short trainings prefer weak augmentation.
     """
@@ -57,10 +57,10 @@ def default_epochs(n_train: int) -> int:
 
 
 def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int) -> nn.Module:
-    """Builds the network for images `(C, H, W)`: 3x3 convolutions, halving down to 4 pixels,
-    then global average pooling and a linear layer, as in the residual networks people train.
+    """Builds the network for images `(C, H, W)`.
 
-    Weights come from `seed` alone (He initialisation), not from the global generator.
+    3x3 convolutions, halving down to 4 pixels, then global average pooling and a linear layer, as
+    in the residual networks that people train. Weights come from `seed` alone (He initialisation), not from the global generator.
     """
     channels, height, w_image = shape
     side = min(height, w_image)
