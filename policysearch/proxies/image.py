@@ -65,10 +65,14 @@ def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int)
     channels, height, w_image = shape
     side = min(height, w_image)
     layers: list[nn.Module] = [*_block(channels, width)]
-    n_in, n_out = width, 2 * width
+    if side >= 16:  # full resolution is where the time goes
+        layers.append(nn.MaxPool2d(2))
+        side //= 2
+    n_in = width
     while True:
+        n_out = min(2 * n_in, 8 * width)
         layers += _block(n_in, n_out)
-        n_in, n_out = n_out, min(2 * n_out, 8 * width)
+        n_in = n_out
         if side < 8:
             break
         layers.append(nn.MaxPool2d(2))
@@ -124,7 +128,7 @@ class ImageProxy:
         self._std = unit.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
         self.network = build_network(
             train.x.shape[1:], len(train.classes), config.width, derive_seed(seed, "weights")
-        ).to(self._device)
+        ).to(self._device, memory_format=torch.channels_last)
         self.augment_seconds = 0.0
 
     def fit(self) -> None:
@@ -143,7 +147,7 @@ class ImageProxy:
         self.network.train()
         for x, y in self._batches():
             optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(self.network((x - self._mean) / self._std), y)
+            loss = F.cross_entropy(self.network(self._normalised(x)), y)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
@@ -157,10 +161,14 @@ class ImageProxy:
                 part = slice(first, first + batch_size)
                 x = to_unit(torch.from_numpy(np.ascontiguousarray(data.x[part])).to(self._device))
                 y = torch.from_numpy(data.y[part]).to(self._device)
-                logits = self.network((x - self._mean) / self._std)
+                logits = self.network(self._normalised(x))
                 loss += float(F.cross_entropy(logits, y, reduction="sum"))
                 n_right += int((logits.argmax(1) == y).sum())
         return {"log_loss": loss / len(data), "accuracy": n_right / len(data)}
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        # Channels last: convolutions take about half the time on a CPU.
+        return ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
 
     @property
     def _n_batches(self) -> int:
