@@ -80,7 +80,7 @@ class DuplicateReport:
             share = (self.exact + self.near) / max(self.n, 1)
             lines.append(
                 f"{self.exact:,} exact and {self.near:,} near duplicates among {self.n:,} samples "
-                f"({share:.1%}), such as:"
+                f"({share:.2%}), such as:"
             )
             lines += [f"  {kind}: {first} and {second}" for first, second, kind in self.examples]
         return "\n".join([*lines, self.notice] if self.notice else lines)

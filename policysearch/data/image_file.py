@@ -89,7 +89,7 @@ def _decode(image: Image.Image, header: bytes, image_size: int | None) -> Pictur
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
-    changes = _depth_changes(image, header)
+    changes = depth_changes(image, header)
     limit = image_size or KEPT_UP_TO
     if image.format == "JPEG":
         # Decodes at 1/2, 1/4 or 1/8 of the size when that is still twice what is needed.
@@ -110,7 +110,7 @@ def _decode(image: Image.Image, header: bytes, image_size: int | None) -> Pictur
     return Picture(np.ascontiguousarray(pixels), (height, width), tuple(changes))
 
 
-def _depth_changes(image: Image.Image, header: bytes) -> list[str]:
+def depth_changes(image: Image.Image, header: bytes) -> list[str]:
     """What Pillow does without saying: it reads 16-bit colour at 8 bits, and one frame."""
     changes = []
     if header.startswith(b"\x89PNG") and header[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):

@@ -6,9 +6,11 @@ kind of file gets a loader of its own and a line here.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from policysearch.errors import DataError, InvalidValueError
 __all__ = ["Source", "load_source"]
 
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_KINDS = "Give a folder of images by class, an .npz file, `digits`, or package.module:function."
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -57,14 +60,15 @@ def load_source(
     """
     check_image_size(image_size)
     _check_options(layout, group_column)
-    is_folder = isinstance(data, (str, os.PathLike)) and Path(data).is_dir()
-    if group_pattern is not None and not is_folder:
+    is_named = isinstance(data, (str, os.PathLike))
+    kind = _kind_of(data) if is_named else "value"
+    if group_pattern is not None and kind not in ("folder", "missing"):
         raise InvalidValueError(
             "`group_pattern` is for folders of images, whose paths it is matched with. "
             "Give an array `groups` with the other arrays."
         )
-    if isinstance(data, (str, os.PathLike)):
-        return _load_named(data, image_size, skip_bad, group_pattern, layout)
+    if is_named:
+        return _load_named(data, kind, image_size, skip_bad, group_pattern, layout)
     return _load_value(data, "data", image_size, layout)
 
 
@@ -78,8 +82,25 @@ def _check_options(layout: object, group_column: object) -> None:
         )
 
 
+def _kind_of(data: str | os.PathLike[str]) -> str:
+    """What a name stands for: `folder`, `file`, `builtin`, `function` or `missing`."""
+    text = os.fspath(data)
+    try:
+        mode = os.stat(data).st_mode if text else 0
+    except (OSError, ValueError):  # ValueError: a null byte
+        mode = 0
+    if mode and not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise DataError(f"'{printable(text)}' is neither a folder nor a plain file. {_KINDS}")
+    if mode:
+        return "folder" if stat.S_ISDIR(mode) else "file"
+    if text == digits.NAME:
+        return "builtin"
+    return "function" if _CALLABLE.fullmatch(text) else "missing"
+
+
 def _load_named(
     data: str | os.PathLike[str],
+    kind: str,
     image_size: int | None,
     skip_bad: bool,
     group_pattern: str | None,
@@ -87,17 +108,17 @@ def _load_named(
 ) -> Source:
     path = Path(data)
     text = os.fspath(data)
-    if path.is_dir():
+    if kind == "folder":
         from policysearch.data.folder import load_folder
 
         return load_folder(
             path, image_size=image_size, skip_bad=skip_bad, group_pattern=group_pattern
         )
-    if path.is_file():
+    if kind == "file":
         return _load_file(path, image_size, layout)
-    if text == digits.NAME:
+    if kind == "builtin":
         return resized(digits.load_digits(), image_size)
-    if _CALLABLE.fullmatch(text):
+    if kind == "function":
         from policysearch.data.function import call_by_name
 
         return _load_value(call_by_name(text), text, image_size, layout)
@@ -145,16 +166,14 @@ def _missing(path: Path, text: str) -> str:
     """Says that nothing has this name, with the nearest one that exists."""
     parent = path.parent
     names: list[str] = []
-    if parent.is_dir():
-        names = [name for name in os.listdir(parent) if not name.startswith(".")]
+    if os.path.isdir(parent):
+        with contextlib.suppress(OSError):  # a hint is not worth an error
+            names = [name for name in os.listdir(parent) if not name.startswith(".")]
     known = {name.lower(): str(parent / name) for name in names}
     if path.name == text:
         known.setdefault(digits.NAME, digits.NAME)
     near = difflib.get_close_matches(path.name.lower(), list(known), n=1, cutoff=0.6)
     hint = f" Did you mean '{printable(known[near[0]])}'?" if near else ""
-    if not hint and not parent.is_dir():
+    if not hint and not os.path.isdir(parent):
         hint = f" The folder '{printable(parent)}' does not exist either."
-    return (
-        f"'{printable(text)}' does not exist.{hint} Give a folder of images by class, an .npz "
-        "file, `digits`, or package.module:function."
-    )
+    return f"'{printable(text)}' does not exist.{hint} {_KINDS}"

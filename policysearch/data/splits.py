@@ -92,8 +92,7 @@ def make_splits(
     Args:
       source: What a loader gave; its own test and validation splits are kept.
       seed: Decides every draw.
-      train_size: Samples to train on, validation included: a stratified subset of exactly this
-        size; `None` takes all.
+      train_size: Size of a stratified training subset, validation included; `None` takes all.
       val_share: Share of the training data held out once for validation, in (0, 1); `None` gives
         K folds up to 1,000 samples and one split of 0.25 beyond.
       test_share: Share held out for the test when the source has no test split, in (0, 1).
@@ -101,7 +100,7 @@ def make_splits(
 
     Raises:
       InvalidValueError: When an option is not valid.
-      DataError: When the data do not allow the splits; names classes, counts and the minimum.
+      DataError: When the data do not allow the splits; names classes, counts, the minimum.
     """
     _check_options(train_size, val_share, test_share, n_folds)
     _check_source(source)
@@ -119,10 +118,8 @@ def make_splits(
     if train_size is not None:
         subset = _subset(pool, is_val, train_size, derive_seed(seed, "splits", "subset"))
         pool, is_val = pool.take(subset), is_val[subset]
-    if source.val is not None:
-        folds, kind = _own_fold(pool, is_val)
-    else:
-        folds, kind = _folds(pool, seed, val_share, n_folds)
+    own = _own_fold(pool, is_val) if source.val is not None else None
+    folds, kind = own or _folds(pool, seed, val_share, n_folds)
     notices.extend(_group_notices(pool, test))
     return Splits(SearchData(pool, folds), FinalData(pool, test), tuple(notices), kind)
 
