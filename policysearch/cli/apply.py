@@ -1,0 +1,141 @@
+"""`policysearch apply`: a policy on a folder of images, for trainers that only read files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from policysearch.cli.commands import examples
+
+if TYPE_CHECKING:
+    from policysearch.cli.augment_folder import Found, Report
+
+
+@click.command(
+    epilog=examples(
+        "policysearch apply run photos/ augmented/ --copies 4",
+        "policysearch apply trivialaugment-wide photos/ out/ --seed 7",
+        "policysearch apply run/policy.json photos/ out/ --skip-bad --json",
+    )
+)
+@click.argument("policy")
+@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("dst", type=click.Path(path_type=Path))
+@click.option(
+    "--copies",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Augmented copies of each image.",
+)
+@click.option("--seed", default=0, show_default=True, help="Root seed.")
+@click.option("--force", "is_forced", is_flag=True, help="Write into a DST that is not empty.")
+@click.option("--skip-bad", is_flag=True, help="Leave damaged images out and list them.")
+@click.option("--json", "is_json", is_flag=True, help="Write what was done as JSON.")
+@click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only problems.")
+def command(
+    policy: str,
+    src: Path,
+    dst: Path,
+    copies: int,
+    seed: int,
+    is_forced: bool,
+    skip_bad: bool,
+    is_json: bool,
+    is_quiet: bool,
+) -> None:
+    """Augment the images of folder SRC with POLICY into folder DST.
+
+    Sub-folders and formats stay; photos/cats/1.png becomes DST/cats/1.aug0.png. PNG, BMP, PPM and
+    lossless WebP stay lossless, JPEG is written at quality 95. An image always becomes the same,
+    whatever lies beside it: the result depends on the seed, its path below SRC, and the copy.
+    """
+    from policysearch.errors import DataError
+    from policysearch.named import resolve_policy
+
+    chosen = resolve_policy(policy).policy
+    if chosen.modality != "image":
+        raise DataError(f"`apply` is for image policies, '{policy}' is for {chosen.modality}.")
+    from policysearch.cli.augment_folder import (
+        augment,
+        bad_text,
+        check_folders,
+        check_images,
+        find_files,
+    )
+
+    check_folders(src, dst, is_forced=is_forced)
+    found = find_files(src)
+    if not found.images and not found.outside:
+        raise DataError(f"'{src}' holds no JPEG, PNG, PPM, WebP or BMP images.")
+    watch = _silent if is_quiet else _watched
+    if not skip_bad:
+        check_images(src, found, watch)
+    report = augment(chosen, src, dst, found, n_copies=copies, seed=seed, watch=watch)
+    if report.n_written == 0:
+        raise DataError(f"No image in '{src}' can be augmented:\n{bad_text(report.bad)}")
+    _tell(report, found, dst, copies, is_json=is_json, is_quiet=is_quiet)
+
+
+def _tell(
+    report: Report, found: Found, dst: Path, copies: int, *, is_json: bool, is_quiet: bool
+) -> None:
+    from policysearch.cli.augment_folder import bad_text
+    from policysearch.cli.output import emit, emit_json, escaped_line, say
+
+    if report.bad:
+        say(f"{len(report.bad):,} images were left out:\n{bad_text(report.bad)}")
+    if is_json:
+        bad = [{"file": name, "reason": why} for name, why in report.bad.items()]
+        emit_json(
+            {
+                "out": str(dst),
+                "written": report.n_written,
+                "copies": copies,
+                "skipped": bad,
+                "ignored": found.other + found.links,
+                "changes": dict(report.changes),
+            }
+        )
+    if is_quiet or is_json:
+        return
+    for notice in _notices(report, found):
+        say(notice)
+    n = report.n_written // copies
+    each = "" if copies == 1 else f", {copies} of each of {n:,}"
+    emit(f"Wrote {report.n_written:,} images to {escaped_line(dst)}{each}.")
+
+
+def _notices(report: Report, found: Found) -> list[str]:
+    from policysearch.data.dataset import listed
+    from policysearch.data.image_file import CHANGES
+
+    notices = [f"{n:,} images {CHANGES[kind]}." for kind, n in sorted(report.changes.items())]
+    if found.other:
+        notices.append(f"{len(found.other):,} other files were ignored: {listed(found.other, 5)}.")
+    if found.links:
+        notices.append(
+            f"{len(found.links):,} links to folders were not followed: {listed(found.links, 5)}."
+        )
+    return notices
+
+
+def _silent(names: Iterable[str], _what: str) -> Iterable[str]:
+    return names
+
+
+def _watched(names: Iterable[str], what: str) -> Iterator[str]:
+    """The names with a progress bar, where a person is watching."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield from names
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    known = list(names)
+    yield from track(known, description=what, console=Console(file=sys.stderr), transient=True)
