@@ -157,7 +157,7 @@ def prune_thresholds(history: Sequence[Trial]) -> tuple[float, ...]:
 def _sampler(run: Run, space: SearchSpace, baselines: Mapping[str, Policy]) -> Sampler:
     config = run.config
     inner = OptunaSampler(space, config.seed, config.sampler)
-    return StagedSampler(space, baselines, config.trials, inner)
+    return StagedSampler(space, baselines, config.trials, inner, config.seed)
 
 
 def _event(trial: Trial, trials: Mapping[int, Trial]) -> dict[str, Any]:

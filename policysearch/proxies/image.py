@@ -128,7 +128,8 @@ class ImageProxy:
         self._std = unit.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
         self.network = build_network(
             train.x.shape[1:], len(train.classes), config.width, derive_seed(seed, "weights")
-        ).to(self._device, memory_format=torch.channels_last)
+        )
+        self.network.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.augment_seconds = 0.0
 
     def fit(self) -> None:
