@@ -16,7 +16,10 @@ _PUBLIC = {
     "Policy": "policysearch.policy",
     "PolicySearchError": "policysearch.errors",
     "PolicyTransform": "policysearch.transform",
+    "SearchResult": "policysearch.api",
+    "compare": "policysearch.api",
     "load_policy": "policysearch.transform",
+    "search": "policysearch.api",
 }
 
 __all__ = ["__version__", *_PUBLIC]

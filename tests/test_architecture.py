@@ -22,6 +22,7 @@ FLOORS = (
     ("run", "search_loop", "selection", "verdict"),
     ("comparison",),
     ("study",),
+    ("api",),
     ("report",),
     ("cli",),
     ("__init__", "__main__"),
