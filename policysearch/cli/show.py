@@ -129,7 +129,7 @@ def _show_policy(document: PolicyDocument, text: str) -> None:
 
 def _show_blocks(document: PolicyDocument) -> None:
     from policysearch.cli.output import emit, emit_paragraph, emit_table
-    from policysearch.report.words import describe, percent
+    from policysearch.report.words import describe
 
     for block in describe(document.policy):
         emit()
@@ -137,7 +137,7 @@ def _show_blocks(document: PolicyDocument) -> None:
         for step in block.steps:
             emit_paragraph(step.text, "  - ", "    ")
             if step.choices:
-                rows = [[percent(row.share), row.op, row.text] for row in step.choices]
+                rows = [[f"{row.share:.1%}", row.op, row.text] for row in step.choices]
                 emit_table(["share", "op", "what it does"], rows, right=(0,), indent=6)
 
 
@@ -171,8 +171,8 @@ def _show_verdict(document: PolicyDocument) -> None:
         emit_paragraph(escaped_line(sentence), "  ")
     if rows := verdict_rows(document.verdict):
         emit()
-        emit_table(TITLES, rows, right=RIGHT, indent=2)
-        emit("  * exported")
+        emit_table(TITLES, rows, right=RIGHT)
+        emit("* exported")
 
 
 def _show_run(run: RunSummary, text: str, *, is_finished: bool) -> None:

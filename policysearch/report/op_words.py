@@ -20,7 +20,7 @@ IMAGE_PHRASES: dict[str, str] = {
     "translate_y": "shift up or down by {m} of the height",
     "rotate": "rotate by {m}, left or right",
     "scale": "enlarge or shrink by a factor of {f}",
-    "crop": "shift at random by {b} of each side (pad and crop)",
+    "crop": "pad and crop, shifting by {b} of each side",
     "flip_horizontal": "mirror left to right",
     "flip_vertical": "mirror top to bottom",
     "brightness": "brighten or darken by {m}",
@@ -31,7 +31,7 @@ IMAGE_PHRASES: dict[str, str] = {
     "channel_shift": "shift each channel by {b} of the range",
     "channel_shuffle": "shuffle the colour channels",
     "sharpness": "sharpen or soften by {m}",
-    "blur": "blur with a standard deviation of {m}",
+    "blur": "blur by {m}",
     "autocontrast": "stretch the contrast to the full range",
     "equalize": "equalize the histogram",
     "invert": "invert all values",
@@ -39,7 +39,7 @@ IMAGE_PHRASES: dict[str, str] = {
     "solarize": "invert {m} at the bright end",
     "solarize_add": "add {m} to the dark half",
     "gamma": "apply a gamma of {f}, or its inverse",
-    "gaussian_noise": "add noise with a standard deviation of {m} of the range",
+    "gaussian_noise": "add noise of {m} of the range",
     "cutout": "cover a square of {m} of the shorter side",
 }
 _PHRASES = {"image": IMAGE_PHRASES}

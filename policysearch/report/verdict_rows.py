@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-TITLES = ("arm", "mean", "95% interval", "exported arm is", "difference")
+TITLES = ("  arm", "mean", "95% interval", "exported arm is", "difference")
 RIGHT = (1,)
 
 
@@ -27,12 +27,12 @@ def verdict_rows(verdict: Mapping[str, Any]) -> list[list[str]]:
 def _row(
     arm: Mapping[str, Any], is_chosen: bool, comparison: Mapping[str, Any], is_share: bool
 ) -> list[str]:
-    low, high = _value(arm.get("ci_low"), is_share), _value(arm.get("ci_high"), is_share)
+    low, high = (_value(arm.get(key), is_share) for key in ("ci_low", "ci_high"))
     difference = _difference(comparison, is_share)
     return [
         ("* " if is_chosen else "  ") + arm["name"],
         _value(arm.get("mean"), is_share),
-        f"{low} to {high}" if low and high else "",
+        f"{low.removesuffix('%')} to {high}" if low and high else "",
         "(this one)" if is_chosen else str(comparison.get("decision") or ""),
         difference,
     ]
@@ -42,10 +42,9 @@ def _difference(comparison: Mapping[str, Any], is_share: bool) -> str:
     numbers = [_number(comparison.get(key)) for key in ("difference", "ci_low", "ci_high")]
     if any(number is None for number in numbers):
         return ""
-    scale, unit = (100.0, " points") if is_share else (1.0, "")
-    digits = 1 if is_share else 3
+    scale, digits = (100.0, 1) if is_share else (1.0, 3)
     mean, low, high = (f"{scale * (n or 0.0):+.{digits}f}" for n in numbers)
-    return f"{mean}{unit} [{low}, {high}]"
+    return f"{mean} [{low}, {high}]"
 
 
 def _value(value: Any, is_share: bool) -> str:

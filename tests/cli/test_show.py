@@ -136,3 +136,18 @@ def test_text_from_a_file_cannot_move_the_cursor(tmp_path, capsys):
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert not any(line.startswith("Verdict: forged") for line in text.splitlines())
+
+
+def test_the_verdict_and_the_widest_op_table_fit_80_columns(run, tmp_path, capsys):
+    from policysearch.space_yaml import load_space
+
+    arms = [
+        Arm(name, (0.901 + i / 100, 0.913 + i / 90, 0.99 - i / 80))
+        for i, name in enumerate(["none", "trivialaugment", "uniformaugment", "found"])
+    ]
+    policy = load_space("image/opwise").uniform_policy()
+    document = PolicyDocument(policy, "found", {}, make_verdict(arms, "found", [0, 1, 2]))
+    write_policy_file(run / "policy.json", document)
+    assert cli.main(["show", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80, max(lines, key=len)

@@ -16,7 +16,7 @@ def test_arms_are_sorted_and_the_exported_one_is_marked():
     assert [row[0].strip() for row in rows] == ["* found", "randaugment", "none"]
     assert rows[0][1:4:2] == ["96.0%", "(this one)"]
     assert rows[2][3] in {"better", "not distinguishable"}
-    assert rows[2][4].startswith("+5.0 points [")
+    assert rows[2][4].startswith("+5.0 [")
     assert all(len(row) == len(TITLES) for row in rows)
 
 

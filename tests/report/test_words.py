@@ -41,7 +41,7 @@ def test_a_phrase_names_its_magnitude_and_leaves_no_braces(name):
         (OpCall("hue", 0, 0.1), "turn the hue by up to 36°, either way"),
         (OpCall("shear_x", 0, 1), "shear sideways by up to 1 (45°), left or right"),
         (OpCall("posterize", 1, 1), "drop 1 bit of each value"),
-        (OpCall("crop", 0.1, 0.1), "shift at random by up to 10% of each side (pad and crop)"),
+        (OpCall("crop", 0.1, 0.1), "pad and crop, shifting by up to 10% of each side"),
         (OpCall("invert"), "invert all values"),
     ],
 )
