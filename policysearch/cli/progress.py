@@ -48,20 +48,22 @@ def _ignore(event: Mapping[str, Any]) -> None:
     del event
 
 
-def _tell_data(event: Mapping[str, Any]) -> None:
-    say_wrapped(f"Data: {event['text']}.")
-    for notice in event["notices"]:
-        say_wrapped(f"Note: {notice}")
-
-
-def _tell_selected(event: Mapping[str, Any]) -> None:
-    chosen = event["chosen"]
-    name = f"{event['origin']} of the search" if chosen == "found" else f"the baseline '{chosen}'"
-    say_wrapped(f"  On validation data the best is {name}; it is what will be exported.")
-
-
-def _tell_stopping() -> None:
-    say("\nStopping when the running trainings end; Ctrl-C again stops at once.")
+def _talk(event: Mapping[str, Any]) -> list[str]:
+    """What is said of an event in every kind of progress; empty for most."""
+    kind = event["event"]
+    if kind == "data":
+        return [f"Data: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
+    if kind == "selected":
+        chosen = event["chosen"]
+        of_search = f"{event['origin']} of the search"
+        name = of_search if chosen == "found" else f"the search-free policy '{chosen}'"
+        return [f"On validation data the best is {name}: it will be exported."]
+    if kind == "stopping":
+        return ["Stopping when the running trainings end; Ctrl-C again stops at once."]
+    if kind == "trial" and event["state"] == "failed":
+        reason = str(event["message"]).strip().splitlines()[-1:]
+        return [f"Trial {event['number']} failed: {reason[0] if reason else 'no reason given'}"]
+    return []
 
 
 class PlainProgress:
@@ -76,24 +78,16 @@ class PlainProgress:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Tells one step."""
-        kind = event["event"]
-        if kind == "data":
-            _tell_data(event)
-        elif kind == "rung":
+        for text in _talk(event):
+            say_wrapped(text)
+        if event["event"] == "rung":
             self._of, self._started, self._last = event["of"], time.monotonic(), 0.0
             self._done_before = None
             say(f"{_RUNGS[event['name']]} ({event['of']})")
-        elif kind in {"trial", "task"}:
+        elif event["event"] in {"trial", "task"}:
             self._tell_step(event)
-        elif kind == "selected":
-            _tell_selected(event)
-        elif kind == "stopping":
-            _tell_stopping()
 
     def _tell_step(self, event: Mapping[str, Any]) -> None:
-        if event.get("state") == "failed":
-            reason = str(event["message"]).strip().splitlines()[-1:]
-            say(f"  trial {event['number']} failed: {escaped_line(reason[0] if reason else '')}")
         is_better = event.get("best_number") != self._best
         is_due = time.monotonic() - self._last > _PLAIN_EVERY_SECONDS or event["done"] == self._of
         if self._done_before is None:
@@ -147,31 +141,13 @@ class LiveProgress:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Tells one step."""
-        kind = event["event"]
-        if kind == "rung":
+        for text in _talk(event):
+            self._bars.console.print(escaped_line(text), markup=False, highlight=False)
+        if event["event"] == "rung":
             self._task = self._bars.add_task(event["name"], total=event["of"], best="")
-        elif kind in {"trial", "task"}:
+        elif event["event"] in {"trial", "task"}:
             best = _best_text(event).removeprefix(", ")
             self._bars.update(self._task, completed=event["done"], best=best)
-        elif kind == "finished" and self._task is not None:
-            self._bars.refresh()
-        with _talking_above(self._bars):
-            if kind == "data":
-                _tell_data(event)
-            elif kind == "selected":
-                _tell_selected(event)
-            elif kind == "stopping":
-                _tell_stopping()
-            elif kind == "trial" and event["state"] == "failed":
-                reason = str(event["message"]).strip().splitlines()[-1:]
-                say(f"trial {event['number']} failed: {escaped_line(reason[0] if reason else '')}")
-
-
-@contextlib.contextmanager
-def _talking_above(bars: Any) -> Iterator[None]:
-    """Lets text go above the live bar; rich redirects what is printed meanwhile."""
-    del bars
-    yield
 
 
 def _best_text(event: Mapping[str, Any]) -> str:
