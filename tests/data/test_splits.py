@@ -180,6 +180,15 @@ def test_imbalanced_classes_are_in_every_part(n):
     assert all(set(part) == {0, 1} for part in parts)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.95])
+def test_a_rare_class_is_on_both_sides_of_the_smallest_and_largest_share(share):
+    # In proportion, 5 of 100 samples with 5 rare ones would be 5 common and no rare ones.
+    source = Source(samples([0] * 95 + [1] * 5), test=samples([0, 1]))
+    ((kept, val),) = make_splits(source, seed=0, val_share=share).search.folds
+    assert set(source.train.y[kept]) == set(source.train.y[val]) == {0, 1}
+    assert abs(len(val) - 100 * share) <= 1
+
+
 # --- groups ---------------------------------------------------------------------------------
 
 
