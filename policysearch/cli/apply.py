@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from policysearch.cli.augment_folder import Found, Report
 
 
+def _folder(context: click.Context, option: click.Parameter, value: str) -> Path:
+    """A path; an empty one (of an unset shell variable) would be the current folder."""
+    if not value:
+        raise click.BadParameter("it is empty.", context, option)
+    return Path(value)
+
+
 @click.command(
     epilog=examples(
         "policysearch apply run photos/ augmented/ --copies 4",
@@ -22,8 +29,8 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("policy")
-@click.argument("src", type=click.Path(path_type=Path))
-@click.argument("dst", type=click.Path(path_type=Path))
+@click.argument("src", callback=_folder)
+@click.argument("dst", callback=_folder)
 @click.option(
     "--copies",
     type=click.IntRange(1, 10_000),

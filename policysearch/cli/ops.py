@@ -30,16 +30,16 @@ def command(name: str | None, modality: str, is_json: bool) -> None:
     """
     from policysearch.ops.registry import get_spec, op_table
 
-    specs = [get_spec(modality, name)] if name else list(op_table(modality).values())
+    specs = list(op_table(modality).values()) if name is None else [get_spec(modality, name)]
     if is_json:
         from policysearch.cli.output import emit_json
 
         described = [_as_dict(spec, modality) for spec in specs]
-        emit_json(described[0] if name else described)
-    elif name:
-        _show_one(specs[0], modality)
-    else:
+        emit_json(described if name is None else described[0])
+    elif name is None:
         _show_all(specs)
+    else:
+        _show_one(specs[0], modality)
 
 
 def range_text(spec: OpSpec) -> str:

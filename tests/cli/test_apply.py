@@ -294,3 +294,10 @@ def test_deep_colour_is_read_at_8_bits_and_said(flip, tmp_path, capsys):
     assert apply(flip, source, tmp_path / "out") == 0
     assert "16-bit colour" in capsys.readouterr().err
     assert open_image(tmp_path / "out" / "a.aug0.png").colour.dtype == np.uint8
+
+
+def test_an_empty_path_is_not_the_current_folder(flip, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(photos)
+    assert apply(flip, "", tmp_path / "out") == 2
+    assert "it is empty" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
