@@ -49,6 +49,22 @@ class MissingDependencyError(PolicySearchError, ImportError):
     """An optional package is needed; the text says how to install it."""
 
 
+def shortened(value: object, limit: int = 80) -> str:
+    """`repr` of a value, fit for a message: cut to `limit` characters, never an error.
+
+    Examples:
+      >>> shortened("x" * 100, limit=10)
+      "'xxxxxx..."
+    """
+    if isinstance(value, int) and value.bit_length() > 512:  # long ones refuse to be written
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except ValueError:  # such a number within a list
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str], where: str = "") -> str:
     """Says that `name` is not a known `kind`, with the nearest known name and the whole list.
 

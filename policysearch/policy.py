@@ -15,11 +15,11 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from policysearch.errors import InvalidValueError
+from policysearch.errors import InvalidValueError, shortened
 
 Interpolation = Literal["nearest", "bilinear"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear")
@@ -27,13 +27,16 @@ INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear")
 MAX_SUB_POLICIES = 1000
 MAX_STAGES = 16
 MAX_CHOICES = 64
+MAX_CALLS = 10_000
 
 
 def _check_number(name: str, value: float, low: float, high: float, rule: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidValueError(f"`{name}` must be a finite number, got {shortened(value)}.")
+    if isinstance(value, float) and not math.isfinite(value):
         raise InvalidValueError(f"`{name}` must be a finite number, got {value!r}.")
     if not low <= value <= high:
-        raise InvalidValueError(f"`{name}` must be {rule}, got {value!r}.")
+        raise InvalidValueError(f"`{name}` must be {rule}, got {shortened(value)}.")
 
 
 def _check_count(name: str, n: int, high: int) -> None:
@@ -71,8 +74,8 @@ class OpCall:
                 raise InvalidValueError(
                     f"`low <= high` must hold, got low={self.low!r}, high={self.high!r}."
                 )
-            object.__setattr__(self, "low", float(self.low))
-            object.__setattr__(self, "high", float(self.high))
+            object.__setattr__(self, "low", float(self.low) + 0.0)  # no negative zero
+            object.__setattr__(self, "high", float(self.high) + 0.0)
         object.__setattr__(self, "weight", float(self.weight))
 
 
@@ -85,8 +88,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         _check_number("probability", self.probability, 0.0, 1.0, "in [0, 1]")
+        object.__setattr__(self, "choices", tuple(self.choices))
         _check_count("one_of", len(self.choices), MAX_CHOICES)
-        object.__setattr__(self, "probability", float(self.probability))
+        object.__setattr__(self, "probability", float(self.probability) + 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class SubPolicy:
 
     def __post_init__(self) -> None:
         _check_number("weight", self.weight, 1e-9, 1e9, "above 0 and at most 1e9")
+        object.__setattr__(self, "stages", tuple(self.stages))
         _check_count("ops", len(self.stages), MAX_STAGES)
         object.__setattr__(self, "weight", float(self.weight))
 
@@ -122,7 +127,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         _check_number("fill", self.fill, 0.0, 1.0, "in [0, 1]")
-        object.__setattr__(self, "fill", float(self.fill))
+        object.__setattr__(self, "fill", float(self.fill) + 0.0)
+        object.__setattr__(self, "sub_policies", tuple(self.sub_policies))
         if self.interpolation not in INTERPOLATIONS:
             raise InvalidValueError(
                 f"`interpolation` must be one of {', '.join(INTERPOLATIONS)}, "
@@ -132,6 +138,10 @@ class Policy:
             raise InvalidValueError(
                 f"`sub_policies` must hold at most {MAX_SUB_POLICIES} entries, "
                 f"got {len(self.sub_policies)}."
+            )
+        if self.n_choices > MAX_CALLS:
+            raise InvalidValueError(
+                f"A policy must hold at most {MAX_CALLS} op calls, got {self.n_choices}."
             )
 
     def calls(self) -> Iterator[tuple[str, OpCall]]:
@@ -145,27 +155,17 @@ class Policy:
     @property
     def n_choices(self) -> int:
         """Number of op calls in the policy: its size for a reader, used to break ties."""
-        return sum(1 for _ in self.calls())
+        return sum(len(stage.choices) for sub in self.sub_policies for stage in sub.stages)
 
     def canonical(self) -> Policy:
         """Returns the policy in its normal form: same augmentation, least writing.
 
-        Stages that never apply are dropped, equal choices and equal sub-policies are merged,
-        order among equals is fixed and weights are scaled to sum to one.
+        Stages that change nothing are dropped, equal choices and equal sub-policies are merged,
+        order among equals is fixed and weights are scaled so that the largest is one.
         """
-        merged: dict[str, tuple[SubPolicy, float]] = {}
-        for sub in self.sub_policies:
-            stages = tuple(_canonical_stage(s) for s in sub.stages if s.probability > 0)
-            body = SubPolicy(stages or (Stage((OpCall("identity"),)),))
-            key = json.dumps(dataclasses.asdict(body), sort_keys=True)
-            merged[key] = (body, merged.get(key, (body, 0.0))[1] + sub.weight)
-        if all(_is_identity(body) for body, _ in merged.values()):
+        subs = tuple(_merged([_canonical_sub_policy(sub) for sub in self.sub_policies]))
+        if all(sub.stages == _IDENTITY for sub in subs):
             return dataclasses.replace(self, sub_policies=())
-        total = sum(weight for _, weight in merged.values())
-        subs = tuple(
-            dataclasses.replace(body, weight=_share(weight, total))
-            for _, (body, weight) in sorted(merged.items())
-        )
         return dataclasses.replace(self, sub_policies=subs)
 
     def digest(self) -> str:
@@ -174,25 +174,34 @@ class Policy:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _canonical_stage(stage: Stage) -> Stage:
-    weights: dict[str, tuple[OpCall, float]] = {}
-    for call in stage.choices:
-        bare = dataclasses.replace(call, weight=1.0)
-        key = json.dumps(dataclasses.asdict(bare), sort_keys=True)
-        weights[key] = (bare, weights.get(key, (bare, 0.0))[1] + call.weight)
-    total = sum(weight for _, weight in weights.values())
-    choices = tuple(
-        dataclasses.replace(bare, weight=_share(weight, total))
-        for _, (bare, weight) in sorted(weights.items())
+_IDENTITY = (Stage((OpCall("identity"),)),)
+
+_Weighted = TypeVar("_Weighted", OpCall, SubPolicy)
+
+
+def _canonical_sub_policy(sub: SubPolicy) -> SubPolicy:
+    stages = (Stage(tuple(_merged(stage.choices)), stage.probability) for stage in sub.stages)
+    acting = tuple(
+        stage
+        for stage in stages
+        if stage.probability > 0 and any(call.op != "identity" for call in stage.choices)
     )
-    if all(call.op == "identity" for call in choices):
-        return Stage((OpCall("identity"),), 1.0)
-    return Stage(choices, stage.probability)
+    return SubPolicy(acting or _IDENTITY, sub.weight)
 
 
-def _share(weight: float, total: float) -> float:
-    return max(round(weight / total, 12), 1e-9)
-
-
-def _is_identity(sub: SubPolicy) -> bool:
-    return all(call.op == "identity" for stage in sub.stages for call in stage.choices)
+def _merged(parts: Sequence[_Weighted]) -> list[_Weighted]:
+    """Equal parts as one with their common weight, in a fixed order, the largest weight one."""
+    weights: dict[str, list[float]] = {}
+    bare: dict[str, _Weighted] = {}
+    for part in parts:
+        plain = dataclasses.replace(part, weight=1.0)
+        key = json.dumps(dataclasses.asdict(plain), sort_keys=True)
+        weights.setdefault(key, []).append(part.weight)
+        bare[key] = plain
+    # fsum: the order of equal parts must not show in the last digit.
+    sums = {key: math.fsum(values) for key, values in sorted(weights.items())}
+    largest = max(sums.values(), default=1.0)
+    return [
+        dataclasses.replace(bare[key], weight=max(round(weight / largest, 12), 1e-9))
+        for key, weight in sums.items()
+    ]
