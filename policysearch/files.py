@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,18 +42,37 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         os.close(directory)
 
 
-def read_text(path: Path, what: str) -> str:
-    """Reads a UTF-8 text of at most 8 MiB; raises `PolicySearchError` with the reason."""
+def json_text(data: Mapping[str, Any]) -> str:
+    """Strict JSON, readable by people, that can always be written as UTF-8.
+
+    File names with undecodable bytes hold characters that UTF-8 has no bytes for; a text with
+    such characters is escaped to ASCII.
+
+    Raises:
+      ValueError: For NaN and infinities.
+    """
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(data, indent=1, allow_nan=False) + "\n"
+    return text
+
+
+def read_text(path: Path, what: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Reads a UTF-8 text of at most `max_bytes`; raises `PolicySearchError` with the reason."""
+    if "\0" in str(path):
+        raise InvalidValueError(f"{what} {str(path)!r} is not a possible file name.")
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise InvalidValueError(f"{what} '{path}' is not a file.")
-        if size > MAX_TEXT_BYTES:
+        if size > max_bytes:
             raise FormatError(
                 f"{what} '{path}'",
-                [f"the file must be at most 8 MiB, got {size / 2**20:.0f} MiB."],
+                [f"the file must be at most {max_bytes:,} bytes, got {size:,}."],
             )
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")  # some editors put a byte order mark
     except FileNotFoundError:
         raise InvalidValueError(f"{what} '{path}' does not exist.") from None
     except UnicodeDecodeError as error:
@@ -68,6 +89,12 @@ def parse_json(text: str, what: str) -> Any:
     def refuse_constant(name: str) -> NoReturn:
         raise ValueError(f"numbers must be finite, got {name}")
 
+    def finite(digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            raise ValueError(f"numbers must be finite, got {digits[:80]}")
+        return value
+
     def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, value in pairs:
@@ -77,7 +104,12 @@ def parse_json(text: str, what: str) -> Any:
         return result
 
     try:
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_twice)
+        return json.loads(
+            text,
+            parse_constant=refuse_constant,
+            parse_float=finite,
+            object_pairs_hook=refuse_twice,
+        )
     except json.JSONDecodeError as error:
         hint = " The file seems to be cut off." if error.pos >= len(text.rstrip()) else ""
         raise FormatError(

@@ -8,6 +8,7 @@ A file is data: nothing in it is executed, imported or used as a path.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
 
-from policysearch.errors import FormatError, PolicySearchError
-from policysearch.files import parse_json, read_text, write_atomic
-from policysearch.ops.registry import OPS_VERSIONS, call_problems, get_spec
+from policysearch.errors import FormatError, PolicySearchError, shortened
+from policysearch.files import json_text, parse_json, read_text, write_atomic
+from policysearch.ops.registry import OPS_VERSIONS, call_problems, get_spec, op_table
 from policysearch.policy import (
+    MAX_CALLS,
     MAX_CHOICES,
     MAX_STAGES,
     MAX_SUB_POLICIES,
@@ -27,7 +29,7 @@ from policysearch.policy import (
     Stage,
     SubPolicy,
 )
-from policysearch.validation import problems_of
+from policysearch.validation import first_problems, problems_of
 
 POLICY_FORMAT = "policysearch.policy"
 POLICY_VERSION = 1
@@ -119,16 +121,18 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
       FormatError: Naming every problem with its place.
     """
     _check_head(data, what)
+    _check_size(data, what)
+    problems: list[str] = []
     try:
         file = PolicyFile.model_validate(data)
     except ValidationError as error:
-        raise FormatError(what, problems_of(error, PolicyFile)) from None
-    problems = list(_op_problems(file))
+        problems = problems_of(error, PolicyFile)
+    problems = first_problems([*problems, *first_problems(_op_problems(data))])
     if problems:
         raise FormatError(what, problems)
     try:
         policy = Policy(
-            sub_policies=tuple(_sub_policy(sub) for sub in file.sub_policies),
+            sub_policies=tuple(_sub_policy(sub, file.modality) for sub in file.sub_policies),
             modality=file.modality,
             ops_version=file.ops_version,
             interpolation=file.interpolation,
@@ -172,8 +176,14 @@ def read_policy_file(path: Path) -> PolicyDocument:
 
 def write_policy_file(path: Path, document: PolicyDocument) -> None:
     """Writes a policy file atomically."""
-    text = json.dumps(policy_to_dict(document), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, text + "\n")
+    write_atomic(path, json_text(policy_to_dict(document)))
+
+
+def policy_schema() -> dict[str, Any]:
+    """The JSON Schema of policy files (draft 2020-12), as shipped in `policysearch/schemas`."""
+    text = json.dumps(PolicyFile.model_json_schema())
+    public = json.loads(re.sub(r'(?<=["/])_(?=[A-Z])', "", text))  # names without underscore
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **public}
 
 
 def _check_head(data: Any, what: str) -> None:
@@ -181,57 +191,100 @@ def _check_head(data: Any, what: str) -> None:
         raise FormatError(what, [f"it must be a JSON object, got {type(data).__name__}."])
     if data.get("format") != POLICY_FORMAT:
         raise FormatError(
-            what, [f"`format` must be '{POLICY_FORMAT}', got {data.get('format')!r}."]
+            what,
+            [f"`format` must be '{POLICY_FORMAT}', got {shortened(data.get('format'))}."],
         )
     version = data.get("version")
     if isinstance(version, int) and not isinstance(version, bool) and version > POLICY_VERSION:
         raise FormatError(
             what,
             [
-                f"`version` must be at most {POLICY_VERSION}, got {version}: it was written by a "
-                "newer policysearch. Upgrade with: pip install -U policysearch"
+                f"`version` must be at most {POLICY_VERSION}, got {shortened(version)}: it was "
+                "written by a newer policysearch. Upgrade with: pip install -U policysearch"
             ],
         )
 
 
-def _op_problems(file: PolicyFile) -> Iterator[str]:
-    if file.modality not in OPS_VERSIONS:
-        known = ", ".join(OPS_VERSIONS)
-        yield f"`modality` must be one of {known}, got {file.modality!r}."
+def _check_size(data: dict[str, Any], what: str) -> None:
+    """Refuses a huge policy before a model is made of each of its parts."""
+    subs = data.get("sub_policies")
+    if not isinstance(subs, list):
         return
-    if file.ops_version not in OPS_VERSIONS[file.modality]:
-        known = ", ".join(OPS_VERSIONS[file.modality])
-        yield f"`ops_version` must be one of {known}, got {file.ops_version!r}."
-    for i, sub in enumerate(file.sub_policies):
-        for j, stage in enumerate(sub.ops):
+    if len(subs) > MAX_SUB_POLICIES:
+        raise FormatError(
+            what,
+            [f"`sub_policies` must hold at most {MAX_SUB_POLICIES} entries, got {len(subs)}."],
+        )
+    stages = [stage for sub in subs for stage in _list_in(sub, "ops")]
+    n_calls = sum(len(_list_in(stage, "one_of")) or 1 for stage in stages)
+    if n_calls > MAX_CALLS:
+        raise FormatError(
+            what, [f"a policy must hold at most {MAX_CALLS} op calls, got {n_calls}."]
+        )
+
+
+def _list_in(value: Any, key: str) -> list[Any]:
+    entry = value.get(key) if isinstance(value, dict) else None
+    return entry if isinstance(entry, list) else []
+
+
+def _op_problems(data: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the ops of a file, in those parts that have the right shape."""
+    modality = data.get("modality", "image")
+    if not isinstance(modality, str):
+        return
+    if modality not in OPS_VERSIONS:
+        known = ", ".join(OPS_VERSIONS)
+        yield f"`modality` must be one of {known}, got {shortened(modality)}."
+        return
+    version = data.get("ops_version", "image-1")
+    if isinstance(version, str) and version not in OPS_VERSIONS[modality]:
+        known = ", ".join(OPS_VERSIONS[modality])
+        yield f"`ops_version` must be one of {known}, got {shortened(version)}."
+    for where, raw in _raw_calls(data):
+        try:
+            call = _Call.model_validate({k: raw[k] for k in _Call.model_fields if k in raw})
+        except ValidationError:
+            continue  # reported as a wrong shape
+        try:
+            value = _op_call(call, modality)
+        except PolicySearchError as error:
+            yield f"{error} ({where}, op '{call.op}')"
+            continue
+        for problem in call_problems(modality, value):
+            yield f"{problem} ({where})"
+
+
+def _raw_calls(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Op calls of parsed JSON, with their places; parts of a wrong shape are passed over."""
+    for i, sub in enumerate(_list_in(data, "sub_policies")):
+        for j, stage in enumerate(_list_in(sub, "ops")):
             place = f"sub_policies[{i}].ops[{j}]"
-            calls = stage.one_of if isinstance(stage, _ChoiceStage) else [stage]
-            for k, call in enumerate(calls):
-                where = f"{place}.one_of[{k}]" if isinstance(stage, _ChoiceStage) else place
-                try:
-                    value = _op_call(call)
-                except PolicySearchError as error:
-                    yield f"{error} ({where}, op '{call.op}')"
-                    continue
-                for problem in call_problems(file.modality, value):
-                    yield f"{problem} ({where})"
+            calls = {f"{place}.one_of[{k}]": c for k, c in enumerate(_list_in(stage, "one_of"))}
+            for where, call in (calls or {place: stage}).items():
+                if isinstance(call, dict):
+                    yield where, call
 
 
-def _op_call(call: _Call) -> OpCall:
+def _op_call(call: _Call, modality: str) -> OpCall:
+    """The call with its unit written out, so that files with and without it are equal."""
     low, high = (
         (call.magnitude.low, call.magnitude.high)
         if isinstance(call.magnitude, _Range)
         else (call.magnitude, call.magnitude)
     )
     weight = call.weight if isinstance(call, _WeightedCall) else 1.0
-    return OpCall(call.op, low, high, weight, call.unit)
+    unit = call.unit
+    if unit is None and call.magnitude is not None and call.op in op_table(modality):
+        unit = op_table(modality)[call.op].unit
+    return OpCall(call.op, low, high, weight, unit)
 
 
-def _sub_policy(sub: _SubPolicy) -> SubPolicy:
+def _sub_policy(sub: _SubPolicy, modality: str) -> SubPolicy:
     stages = tuple(
-        Stage(tuple(_op_call(c) for c in stage.one_of), stage.probability)
+        Stage(tuple(_op_call(c, modality) for c in stage.one_of), stage.probability)
         if isinstance(stage, _ChoiceStage)
-        else Stage((_op_call(stage),), stage.probability)
+        else Stage((_op_call(stage, modality),), stage.probability)
         for stage in sub.ops
     )
     return SubPolicy(stages, sub.weight)

@@ -6,23 +6,37 @@ One text per problem: the field, the rule, the value, the place, and the nearest
 from __future__ import annotations
 
 import difflib
+import itertools
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from policysearch.errors import shortened
+
 _MAX_SHOWN = 20
+_MAX_PLACE = 120
+_SHARES = {"probability", "fill"}
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One text per problem of a failed validation, at most 20 and a count of the rest."""
-    found = list(
-        dict.fromkeys(_problem(dict(item), model) for item in error.errors(include_url=False))
-    )
-    if len(found) > _MAX_SHOWN:
-        found[_MAX_SHOWN:] = [f"... and {len(found) - _MAX_SHOWN} more."]
-    return found
+    """One text per problem of a failed validation, at most 20 and word of the rest."""
+    items = error.errors(include_url=False, include_context=True)
+    return first_problems(_problem(dict(item), model) for item in items)
+
+
+def first_problems(problems: Iterable[str]) -> list[str]:
+    """The first 20 different problems, with a last line when there are more.
+
+    A hostile file can hold a million; the texts of those not shown are never made.
+    """
+    found: dict[str, None] = {}
+    for problem in problems:
+        found.setdefault(problem)
+        if len(found) > _MAX_SHOWN:
+            return [*itertools.islice(found, _MAX_SHOWN), "... and more."]
+    return list(found)
 
 
 def _problem(item: dict[str, Any], model: type[BaseModel]) -> str:
@@ -33,17 +47,42 @@ def _problem(item: dict[str, Any], model: type[BaseModel]) -> str:
         return f"`{last}` is missing{where}."
     if kind == "extra_forbidden":
         known = sorted(set(_field_names(model)))
-        near = difflib.get_close_matches(str(last), known, n=1)
+        near = difflib.get_close_matches(str(last)[:80], known, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         return f"Unknown key `{str(last)[:80]}`{where}.{hint}"
-    rule = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if last == "magnitude":  # a union: one text for both of its branches
-        rule = "a finite number, or an object with `low` and `high`"
-    shown = repr(item.get("input"))
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
     name = f"`{last}`" if isinstance(last, str) else f"entry [{last}]"
-    verb = "" if rule[:1].isupper() else "must be "
-    return f"{name} {verb}{rule}, got {shown}{where}."
+    if kind in {"too_long", "too_short"} and "actual_length" in item["ctx"]:
+        return f"{name} must hold {_count_rule(item['ctx'])}{where}."
+    verb, rule = _rule(item, last)
+    return f"{name} {verb}{rule}, got {shortened(item.get('input'))}{where}."
+
+
+def _rule(item: dict[str, Any], last: int | str) -> tuple[str, str]:
+    """Verb and rule that a value breaks."""
+    kind = item["type"]
+    if last == "magnitude":  # a union: one text for both of its branches
+        return "must be ", "a finite number, or an object with `low` and `high`"
+    if kind in {"less_than_equal", "greater_than_equal"} and last in _SHARES:
+        return "must be ", "in [0, 1]"
+    if kind.startswith("recursion"):
+        return "must be ", "nested less deeply"
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return "must be ", "an object"
+    if kind == "invalid_key":
+        return "must be ", "a string, as every key"
+    rule = item["msg"].removeprefix("Value error, ")
+    if rule.startswith("Input should be "):
+        return "must be ", rule.removeprefix("Input should be ")
+    return "is wrong: ", rule
+
+
+def _count_rule(context: dict[str, Any]) -> str:
+    rules = [
+        f"{word} {context[key]}"
+        for key, word in (("min_length", "at least"), ("max_length", "at most"))
+        if context.get(key) is not None
+    ]
+    return f"{rules[0]} entries, got {context['actual_length']}"
 
 
 def _path(loc: tuple[int | str, ...], *, keep_last: bool) -> list[int | str]:
@@ -62,7 +101,8 @@ def _join(parts: list[int | str]) -> str:
     text = ""
     for part in parts:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
+    text = text.removeprefix(".")
+    return text if len(text) <= _MAX_PLACE else text[: _MAX_PLACE - 3] + "..."
 
 
 def _field_names(model: type[BaseModel], seen: set[type] | None = None) -> Iterator[str]:
