@@ -64,6 +64,7 @@ class OpRange:
         if self.low is None or self.high is None:
             return OpCall(self.op, weight=weight)
         top = round(self.low + (self.high - self.low) * level, 6)
+        top = min(max(top, self.low), self.high)  # rounding must not leave the range
         return OpCall(self.op, self.low if is_range else top, top, weight, self.unit)
 
     def full(self, weight: float = 1.0) -> OpCall:
@@ -106,8 +107,17 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def restricted_to(self, n_channels: int) -> SearchSpace:
-        """Drops ops that cannot change an image with so few channels."""
+        """Drops ops that cannot change an image with so few channels.
+
+        Raises:
+          InvalidValueError: When no op is left.
+        """
         kept = tuple(r for r in self.ops if self.spec(r.op).min_channels <= n_channels)
+        if not kept:
+            raise InvalidValueError(
+                f"No op of space '{self.name}' changes images with {n_channels} channel(s). "
+                "Add others to the space."
+            )
         return dataclasses.replace(self, ops=kept)
 
     def parameters(self) -> dict[str, Parameter]:

@@ -6,13 +6,21 @@ refused, so that a file can neither run code nor unfold into gigabytes.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from policysearch.errors import FormatError, UnknownNameError, unknown_name
+from policysearch.errors import (
+    FormatError,
+    InvalidValueError,
+    UnknownNameError,
+    shortened,
+    unknown_name,
+)
 from policysearch.files import read_text
 from policysearch.ops.registry import OPS_VERSIONS, call_problems, op_table
 from policysearch.policy import OpCall
@@ -22,12 +30,13 @@ from policysearch.validation import problems_of
 
 SPACE_FORMAT = "policysearch.space"
 SPACE_VERSION = 1
+MAX_SPACE_BYTES = 256 * 1024
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 class _OpEntry(_Model):
@@ -56,24 +65,61 @@ class SpaceFile(_Model):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Plain data only: no aliases, no repeated keys (and, as SafeLoader, no tags)."""
+    """Plain data only: no tags, no aliases, no repeated keys; scalars as in JSON.
+
+    The scalar types are those of YAML 1.2's core schema without octals: `no` is a word, `1e-3` a
+    number, `010` is ten, and there are no dates and no sexagesimal numbers.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, "aliases are not allowed", event.start_mark
-            )
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.events.AliasEvent):
+            raise _composer_error("aliases are not allowed", event)
+        if event.tag is not None:
+            raise _composer_error(f"tags are not allowed, got {event.tag[:80]!r}", event)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                    None, None, "a key must be a word", key.start_mark
                 )
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value[:80]!r} is given twice", key.start_mark
+                )
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_int(self, node: Any) -> int:
+        return int(self.construct_scalar(node))
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_int)
+_SCALARS = {
+    "null": (r"~|null|Null|NULL|", "~nN\0"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?[0-9]{1,18}", "-+0123456789"),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+}
+for _kind, (_pattern, _first) in _SCALARS.items():
+    _PlainLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}",
+        re.compile(f"^(?:{_pattern})$"),
+        ["" if letter == "\0" else letter for letter in _first],
+    )
+
+
+def _composer_error(text: str, event: Any) -> yaml.composer.ComposerError:
+    return yaml.composer.ComposerError(None, None, text, event.start_mark)
 
 
 def parse_yaml(text: str, what: str) -> Any:
@@ -84,7 +130,7 @@ def parse_yaml(text: str, what: str) -> Any:
         mark = error.problem_mark
         place = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
         raise FormatError(what, [f"not plain YAML: {error.problem}{place}."]) from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise FormatError(what, [f"not plain YAML: {str(error).splitlines()[0]}."]) from None
     except RecursionError:
         raise FormatError(what, ["it is nested too deeply."]) from None
@@ -95,10 +141,13 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
     if not isinstance(data, dict):
         raise FormatError(what, [f"it must be a mapping, got {type(data).__name__}."])
     version = data.get("version")
-    if isinstance(version, int) and version > SPACE_VERSION:
+    if isinstance(version, int) and not isinstance(version, bool) and version > SPACE_VERSION:
         raise FormatError(
             what,
-            [f"`version` must be at most {SPACE_VERSION}, got {version}: upgrade policysearch."],
+            [
+                f"`version` must be at most {SPACE_VERSION}, got {shortened(version)}: it was "
+                "written for a newer policysearch. Upgrade with: pip install -U policysearch"
+            ],
         )
     try:
         file = SpaceFile.model_validate(data)
@@ -130,6 +179,8 @@ def load_space(name: str) -> SearchSpace:
       UnknownNameError: With the nearest known name.
       FormatError: Naming every problem of the file.
     """
+    if not isinstance(name, str):
+        raise InvalidValueError(f"A space must be a name or a path, got {type(name).__name__}.")
     shipped = space_files()
     short = f"image/{name}"
     if name in shipped or short in shipped:
@@ -137,9 +188,9 @@ def load_space(name: str) -> SearchSpace:
         what = f"space '{full}'"
         return space_from_dict(parse_yaml(read_text(shipped[full], "space"), what), full, what)
     path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    if path.suffix in {".yaml", ".yml"} or os.path.exists(path):
         what = f"space file '{name}'"
-        text = read_text(path, "space file")
+        text = read_text(path, "space file", MAX_SPACE_BYTES)
         return space_from_dict(parse_yaml(text, what), path.stem, what)
     raise UnknownNameError(
         unknown_name("space", name if "/" in name else short, shipped)
