@@ -65,10 +65,17 @@ def _from_array(x: np.ndarray[Any, Any]) -> tuple[Tensor, Callable[[Tensor], Any
             f"A numpy image must have its channels last, got shape {x.shape}. "
             "Use x.transpose(1, 2, 0)."
         )
+    if not x.dtype.isnative:
+        raise InvalidValueError(
+            f"A numpy image must have native byte order, got {x.dtype.str}. "
+            "Use x.astype(x.dtype.newbyteorder('='))."
+        )
     if x.dtype.kind == "f":
         _check_range(float(x.min()), float(x.max()))
     planes = x[None] if x.ndim == 2 else x.transpose(2, 0, 1)
-    batch = torch.from_numpy(np.ascontiguousarray(planes))[None]
+    planes = np.ascontiguousarray(planes)
+    # torch warns of memory that must not be written to, such as a mapped file
+    batch = torch.from_numpy(planes if planes.flags.writeable else planes.copy())[None]
 
     def restore(out: Tensor) -> Any:
         array = out[0].numpy()

@@ -62,17 +62,15 @@ class Drawn:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Drawn:
         """Inverse of `to_dict`."""
-        n = len(data["op_index"])
-        index = np.asarray(data["op_index"], dtype=np.int64).reshape(n, -1)
-        shape = index.shape
+        index = np.asarray(data["op_index"], dtype=np.int64)
+        shape = index.shape if index.ndim == 2 else (0, 0)  # lists of no samples have no width
+        extra = np.asarray(data["extra"], dtype=np.float64)
         return cls(
             tuple(data["ops"]),
-            index,
+            index.reshape(shape),
             np.asarray(data["magnitude"], dtype=np.float64).reshape(shape),
             np.asarray(data["is_pixels"], dtype=np.bool_).reshape(shape),
-            np.asarray(data["extra"], dtype=np.float64).reshape(*shape, -1)
-            if data["extra"]
-            else np.zeros((*shape, 0)),
+            extra if extra.ndim == 3 else np.zeros((*shape, 0)),
         )
 
     def names(self, sample: int) -> list[tuple[str, float]]:
@@ -284,14 +282,21 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
 
     The draw of a sample is a function of (seed, visit, index), where visit counts how often the
     sample was read. The count lives in shared memory: loader workers need no `set_epoch`, whether
-    they are forked, spawned, persistent or none.
+    they are forked, spawned, persistent or none. It counts reads, not epochs: after an epoch that
+    was left early, with samples read ahead by workers, call `set_epoch` to be on the same count
+    again whatever the number of workers.
 
     Args:
-      dataset: Yields `(x, *rest)`.
+      dataset: Yields tuples or lists `(x, *rest)`; any image that `transform` takes as `x`.
       transform: Applied to `x`.
     """
 
     def __init__(self, dataset: Any, transform: PolicyTransform) -> None:
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise InvalidValueError(
+                "`dataset` must be map-style, with `len(dataset)` and `dataset[i]`, got "
+                f"{type(dataset).__name__}."
+            )
         self.dataset = dataset
         self.transform = transform
         self._visits = torch.zeros(len(dataset), dtype=torch.int64)
@@ -304,8 +309,20 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._visits.share_memory_()  # type: ignore[no-untyped-call]  # copies are not shared
+
     def __getitem__(self, index: int) -> Any:
-        x, *rest = self.dataset[index]
+        if index < 0:
+            index += len(self)
+        item = self.dataset[index]
+        if not isinstance(item, (tuple, list)):
+            raise InvalidValueError(
+                "`dataset` must yield tuples (x, *rest), such as (image, label), got "
+                f"{type(item).__name__}."
+            )
+        x, *rest = item
         visit = int(self._visits[index])
         self._visits[index] = visit + 1
         return (self.transform(x, index=index, epoch=visit), *rest)
