@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,8 @@ def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int)
     """Builds the network for images `(C, H, W)`.
 
     3x3 convolutions, halving down to 4 pixels, then global average pooling and a linear layer, as
-    in the residual networks that people train. Weights come from `seed` alone (He initialisation), not from the global generator.
+    in the residual networks that people train. Weights come from `seed` alone (He
+    initialisation); the global generator is neither read nor moved.
     """
     channels, height, w_image = shape
     side = min(height, w_image)
@@ -78,7 +80,8 @@ def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int)
         layers.append(nn.MaxPool2d(2))
         side //= 2
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    network = nn.Sequential(*layers, nn.Linear(n_in, n_classes))
+    head = nn.utils.skip_init(nn.Linear, n_in, n_classes)  # type: ignore[no-untyped-call]
+    network = nn.Sequential(*layers, head)
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -95,6 +98,11 @@ def _block(n_in: int, n_out: int) -> list[nn.Module]:
         nn.Conv2d, n_in, n_out, 3, padding=1, bias=False
     )
     return [convolution, nn.BatchNorm2d(n_out), nn.ReLU()]
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """The array as a tensor, without a copy where its memory may be written to."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def to_unit(x: Tensor) -> Tensor:
@@ -118,8 +126,8 @@ class ImageProxy:
     ) -> None:
         self._config = config
         self._device = torch.device(config.device)
-        self._x = torch.from_numpy(np.ascontiguousarray(train.x)).to(self._device)
-        self._y = torch.from_numpy(train.y).to(self._device)
+        self._x = _tensor(train.x).to(self._device)
+        self._y = _tensor(train.y).to(self._device)
         self._policy = policy
         self._n_epochs = n_epochs
         self._seed = seed
@@ -160,8 +168,8 @@ class ImageProxy:
         with torch.inference_mode():
             for first in range(0, len(data), batch_size):
                 part = slice(first, first + batch_size)
-                x = to_unit(torch.from_numpy(np.ascontiguousarray(data.x[part])).to(self._device))
-                y = torch.from_numpy(data.y[part]).to(self._device)
+                x = to_unit(_tensor(data.x[part]).to(self._device))
+                y = _tensor(data.y[part]).to(self._device)
                 logits = self.network(self._normalised(x))
                 loss += float(F.cross_entropy(logits, y, reduction="sum"))
                 n_right += int((logits.argmax(1) == y).sum())
