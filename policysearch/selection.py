@@ -25,7 +25,7 @@ class Selection:
       found: The best searched policy.
       chosen: The policy to export.
       chosen_arm: `found`, or the name of the baseline that was not beaten.
-      origin: Name of the chosen candidate, such as `trial-57`.
+      origin: Name of the candidate that `found` is, such as `trial-57`.
       scores: Mean validation score of every arm, lower is better.
       margin: Score of the best baseline minus that of the found policy.
     """

@@ -20,6 +20,7 @@ from policysearch.errors import InvalidValueError
 Decision = Literal["better", "not distinguishable", "worse"]
 
 CONFIDENCE = 0.95
+FOUND = "found"
 ARM_TITLES = {
     "none": "no augmentation",
     "default": "the default augmentation",
@@ -143,11 +144,21 @@ def make_verdict(
       chosen: Name of the exported arm.
       seeds: Training seeds, in the order of the scores.
       metric: Name of the score.
+
+    Raises:
+      InvalidValueError: For arms that are not paired, scores that are not finite, fewer than two
+        seeds, two arms of one name, or a chosen arm that is not there.
     """
     problems = [arm.name for arm in arms if len(arm.scores) != len(seeds)]
     if problems:
         raise InvalidValueError(f"Arms {problems} do not have one score per seed ({len(seeds)}).")
+    problems = [arm.name for arm in arms if not np.isfinite(arm.scores).all()]
+    if problems:
+        raise InvalidValueError(f"Arms {problems} have scores that are not finite.")
     by_name = {arm.name: arm for arm in arms}
+    if len(by_name) < len(arms) or chosen not in by_name:
+        names = ", ".join(arm.name for arm in arms)
+        raise InvalidValueError(f"Arms must differ in name and hold '{chosen}', got {names}.")
     others = [arm for arm in arms if arm.name != chosen]
     comparisons = compare_with(by_name[chosen], others)
     best_other = max(others, key=lambda arm: arm.mean) if others else None
@@ -176,20 +187,42 @@ def make_verdict(
 
 
 def _sentence(chosen: Arm, comparisons: Sequence[Comparison], best: Comparison | None) -> str:
-    title = ARM_TITLES.get(chosen.name, f"'{chosen.name}'")
-    text = f"Chosen on validation data: {title}. On the test split it reaches {chosen.mean:.1%}"
-    none = next((c for c in comparisons if c.other == "none"), None)
-    if none is not None:
-        text += f", {_points(none)} against no augmentation ({none.decision})"
+    """What was decided, what the chosen arm reaches, and how far it is from the others."""
+    after_search = chosen.name == FOUND or any(c.other == FOUND for c in comparisons)
+    reach = f"reaches {chosen.mean:.1%} accuracy"
+    if not after_search:
+        start = f"On the test split {_title(chosen.name)} {reach}"
+    elif chosen.name == FOUND:
+        start = (
+            "The found policy is exported: on validation data it beat every search-free policy. "
+            f"On the test split it {reach}"
+        )
+    elif chosen.name == "none":
+        start = (
+            "The search did not beat training without augmentation on validation data, so the "
+            f"exported policy augments nothing. On the test split it {reach}"
+        )
+    else:
+        start = (
+            f"The search did not beat {_title(chosen.name)} on validation data, so this "
+            f"search-free policy is exported. On the test split it {reach}"
+        )
+    parts = [f"{_points(c)} against no augmentation" for c in comparisons if c.other == "none"]
     if best is not None and best.other != "none":
-        title = ARM_TITLES.get(best.other, f"'{best.other}'")
-        text += f" and {_points(best)} against the best other arm, {title} ({best.decision})"
-    return text + f", over {len(chosen.scores)} paired seeds."
+        parts.append(f"{_points(best)} against the best other arm, {_title(best.other)}")
+    n = len(chosen.scores)
+    return f"{start}{': ' if parts else ''}{', and '.join(parts)} ({n} paired seeds)."
+
+
+def _title(name: str) -> str:
+    return ARM_TITLES.get(name, f"'{name}'")
 
 
 def _points(comparison: Comparison) -> str:
-    low, high = 100 * comparison.ci_low, 100 * comparison.ci_high
-    return f"{100 * comparison.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    """Such as `+1.2 points [+0.3, +2.1] (better)`."""
+    figures = (comparison.difference, comparison.ci_low, comparison.ci_high)
+    mean, low, high = (round(100 * value, 1) + 0.0 for value in figures)  # no negative zero
+    return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}] ({comparison.decision})"
 
 
 def arms_of(verdict: Mapping[str, Any]) -> list[Arm]:
