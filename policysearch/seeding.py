@@ -30,7 +30,8 @@ def derive_seed(root: int, *names: int | str) -> int:
       >>> derive_seed(0, "trial", 3) == derive_seed(0, "trial", 4)
       False
     """
-    text = "/".join([str(int(root)), *(f"{type(n).__name__}:{n}" for n in names)])
+    parts = (f"{type(n).__name__}:{n}".replace("\\", "\\\\").replace("/", "\\/") for n in names)
+    text = "/".join([str(int(root)), *parts])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") & _MASK63
 
 
