@@ -14,6 +14,10 @@ State = Literal["complete", "pruned", "failed"]
 FailureKind = Literal["error", "crash", "timeout", "memory", "not_finite"]
 
 
+class NotFiniteError(InvalidValueError):
+    """A score or a metric is NaN or infinite."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replicate:
     """One training of a task: which fold of the data, and the seed of weights, order and draws."""
@@ -66,8 +70,11 @@ class Outcome:
         if self.state == "failed":
             if self.score is not None or self.failure is None:
                 raise InvalidValueError("A failed outcome must have a `failure` and no `score`.")
-        elif self.score is None or not math.isfinite(self.score):
-            raise InvalidValueError(f"`score` must be finite, got {self.score!r}.")
+        elif self.score is None:
+            raise InvalidValueError(f"A {self.state} outcome must have a `score`.")
+        for name, value in [("score", self.score), *(i for m in self.metrics for i in m.items())]:
+            if value is not None and not math.isfinite(value):
+                raise NotFiniteError(f"`{name}` must be finite, got {value!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the ledger, without empty fields."""

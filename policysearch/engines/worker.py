@@ -1,79 +1,163 @@
-"""A worker process: builds its objective once, then evaluates the tasks it is sent.
+"""A worker process: loads its objective once, then evaluates the tasks it is sent.
 
-Started by `policysearch.engines.local` as `python -m policysearch.engines.worker FD`, where FD is
-a socket to the driver. It leads a process group of its own, so that the driver can end it with
-all its children, and it ends itself when the driver is gone.
+Started by `policysearch.engines.local`. Two processes lead one process group: a guardian, which
+imports nothing heavy and only watches, and the worker, its child. When the driver is gone the
+guardian ends the whole group, children of the task included, even while the worker is stopped or
+hangs in C code. When the worker ends the guardian ends in the same way, so that the driver sees
+its exit code.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import faulthandler
+import json
+import mmap
 import os
+import pickle
+import re
+import resource
+import select
 import signal
 import sys
-import threading
 import traceback
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from policysearch.objectives.base import Objective
-from policysearch.trial import Outcome, Task
+from policysearch.trial import FailureKind, NotFiniteError, Outcome, Task
 
-_PR_SET_PDEATHSIG = 1
+if TYPE_CHECKING:
+    from policysearch.objectives.base import Objective
+
+READY = b"ready"
+#: A longer message, such as a traceback with a printed array in it, keeps its end.
+MAX_MESSAGE_LENGTH = 10_000
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory"
+    r"|(?:can(?:no|')t|unable to|failed to) allocate .{0,40}(?:memory|bytes|[KMGT]i?B)",
+    re.IGNORECASE,
+)
 
 
-def main(descriptor: int, n_threads: int, parent: int) -> None:
-    """Serves tasks from the driver until it closes the connection."""
-    _die_with(parent)
+def main(descriptor: int, objective: int, n_threads: int, parent: int) -> None:
+    """Serves tasks until the driver is gone.
+
+    Args:
+      descriptor: Socket to the driver.
+      objective: File with the pickled objective.
+      n_threads: Compute threads.
+      parent: Process id of the driver.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
-    import torch
+    worker = os.fork()
+    if worker:
+        os.close(descriptor)
+        os.close(objective)
+        _guard(worker, parent)
+    faulthandler.enable()
+    connection = Connection(descriptor)
+    try:
+        _serve(connection, _load(objective), n_threads)
+    except (EOFError, ConnectionError):  # the driver is gone: nobody wants an outcome
+        os.killpg(0, signal.SIGKILL)
 
+
+def _guard(worker: int, parent: int) -> NoReturn:
+    """Ends like the worker, or ends the group when the driver is gone."""
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    while True:
+        ended, status = os.waitpid(worker, os.WNOHANG)
+        if ended:
+            _end_like(status)
+        if os.getppid() != parent:
+            os.killpg(0, signal.SIGKILL)
+        if select.select([wake], [], [], 0.5)[0]:
+            os.read(wake, 64)
+
+
+def _end_like(status: int) -> NoReturn:
+    if os.WIFSIGNALED(status):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(OSError):  # SIGKILL has no handler to be reset
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.WEXITSTATUS(status))
+
+
+def _load(descriptor: int) -> Objective:
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as packed:
+        objective: Objective = pickle.loads(packed)
+    os.close(descriptor)
+    return objective
+
+
+def _serve(connection: Connection, objective: Objective, n_threads: int) -> NoReturn:
+    is_torch_set = _set_torch(n_threads)
+    connection.send_bytes(READY)
+    while True:
+        task: Task = pickle.loads(connection.recv_bytes())
+        is_torch_set = is_torch_set or _set_torch(n_threads)
+        connection.send_bytes(evaluate(objective, task))
+
+
+def _set_torch(n_threads: int) -> bool:
+    """Pins threads and makes torch repeatable, if the objective uses torch."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return False
     torch.set_num_threads(n_threads)
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    connection = Connection(descriptor)
-    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-    try:
-        objective: Objective = connection.recv()
-        connection.send(None)
-        while True:
-            task: Task = connection.recv()
-            connection.send(_evaluate(objective, task))
-    except (EOFError, ConnectionError, BrokenPipeError):
-        return
+    return True
 
 
-def _evaluate(objective: Objective, task: Task) -> Outcome:
+def evaluate(objective: Objective, task: Task) -> bytes:
+    """The outcome of a task as JSON, whatever the objective returns or raises.
+
+    Plain data and not a pickle: the driver need not know the classes that a user's objective
+    puts into its outcome, and nothing that the ledger could not hold gets that far.
+    """
     try:
-        return objective.evaluate(task)
-    except MemoryError as error:
-        return Outcome("failed", failure="memory", message=f"Out of memory: {error}")
-    except Exception as error:
-        text = str(error)
-        kind = "memory" if "out of memory" in text.lower() or "alloc" in text.lower() else "error"
-        return Outcome(
-            "failed",
-            failure="memory" if kind == "memory" else "error",
-            message=traceback.format_exc(limit=20),
+        return _packed(_plain(objective.evaluate(task)))
+    except NotFiniteError as error:
+        return _failed("not_finite", str(error))
+    except MemoryError:
+        return _failed("memory", f"Out of memory.\n{_traceback()}")
+    except (Exception, SystemExit):
+        text = _traceback()
+        is_memory = _OUT_OF_MEMORY.search(text[text.rstrip().rfind("\n") + 1 :])
+        return _failed("memory" if is_memory else "error", text)
+
+
+def _plain(outcome: Any) -> Outcome:
+    """The outcome with plain numbers for those of numpy or torch."""
+    if not isinstance(outcome, Outcome):
+        raise TypeError(
+            f"An objective must return an Outcome, got {type(outcome).__name__}: {outcome!r:.200}"
         )
+    return Outcome(
+        state=outcome.state,
+        score=None if outcome.score is None else float(outcome.score),
+        metrics=tuple({str(k): float(v) for k, v in m.items()} for m in outcome.metrics),
+        seconds=float(outcome.seconds),
+        failure=outcome.failure,
+        message=str(outcome.message)[-MAX_MESSAGE_LENGTH:],
+    )
 
 
-def _die_with(parent: int) -> None:
-    """Asks the kernel to end this process when the driver ends (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+def _packed(outcome: Outcome) -> bytes:
+    return json.dumps(outcome.to_dict(), allow_nan=False).encode()
 
 
-def _watch_parent(parent: int) -> None:
-    """Ends the whole group, children of the task included, when the driver is gone."""
-    while True:
-        threading.Event().wait(1.0)
-        if os.getppid() != parent:
-            os.killpg(0, signal.SIGKILL)
+def _failed(kind: FailureKind, message: str) -> bytes:
+    return _packed(Outcome("failed", failure=kind, message=message[-MAX_MESSAGE_LENGTH:]))
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+def _traceback() -> str:
+    return traceback.format_exc(limit=-20)  # the innermost calls

@@ -34,13 +34,14 @@ def evaluate_replicates(
     done: list[dict[str, float]] = []
     for i, replicate in enumerate(task.replicates):
         before = time.perf_counter()
-        metrics = dict(train(task, replicate))
+        metrics = {name: float(value) for name, value in train(task, replicate).items()}
         metrics["seconds"] = round(time.perf_counter() - before, 4)
-        if not math.isfinite(metrics["score"]):
+        wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if wrong:
             return Outcome(
                 "failed",
                 failure="not_finite",
-                message=f"The score of replicate {i} is {metrics['score']}.",
+                message=f"The {wrong[0]} of replicate {i} is {metrics[wrong[0]]}.",
                 seconds=time.perf_counter() - started,
             )
         done.append(metrics)
