@@ -25,6 +25,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def _default_lookback(settings: dict[str, Any]) -> int:
+    """Keeps 98 % of the workers busy when trainings differ in length."""
+    return max(4, 2 * int(settings.get("workers", 1)))
+
+
 class SearchConfig(BaseModel):
     """Settings of a search or a comparison; every field has the default of the command line.
 
@@ -36,9 +41,11 @@ class SearchConfig(BaseModel):
       trials: Policies to try, warm start included.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
-      workers: Processes; each computes with `threads` threads.
+      workers: Processes; each computes with `threads` threads. The default, the usable cores, is
+        not written to the settings: a run that goes on elsewhere uses the cores of that machine.
       lookback: Trial n is suggested from the outcomes of trials up to n - lookback: the
-        suggestions then do not depend on timing or on the number of workers up to `lookback`.
+        suggestions then depend neither on timing nor on the number of workers. No more than
+        `lookback` trials run at a time. By default twice the workers, at least 4.
       seed: Root of every random decision of the search.
       split_seed: Decides splits and training subset; `None` takes `seed`.
       epochs: Length of a full training; `None` chooses by the size of the data.
@@ -61,7 +68,7 @@ class SearchConfig(BaseModel):
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    lookback: Count = 4
+    lookback: Count = Field(default_factory=_default_lookback)
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     split_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     train_size: Count | None = None
@@ -94,8 +101,11 @@ def make_config(settings: dict[str, Any]) -> SearchConfig:
 
 
 def write_config(path: Path, config: SearchConfig) -> None:
-    """Writes the settings atomically as YAML."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """Writes the settings atomically as YAML, without what belongs to this machine."""
+    settings = config.model_dump(mode="json")
+    if "workers" not in config.model_fields_set:
+        del settings["workers"]
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     write_atomic(path, text)
 
 

@@ -35,14 +35,22 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = _take_lock(path.with_name(f".{path.name}.lock"))
+        self._file = -1
+        try:
+            self._lock = _take_lock(path.with_name(f".{path.name}.lock"))
+        except OSError as error:
+            raise self._unwritable(error) from error
         try:
             self.records = read_ledger(path) if path.exists() else []
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o644)
             self._cut_torn_tail()
+            _sync_directory(path.parent)
+        except OSError as error:
+            self.close()
+            raise self._unwritable(error) from error
         except BaseException:
-            os.close(self._lock)
+            self.close()
             raise
 
     def __enter__(self) -> Ledger:
@@ -56,27 +64,34 @@ class Ledger:
 
         Raises:
           RunError: When the disk refuses. What was recorded before is intact.
+          ValueError: For a number that is not finite; nothing is written.
         """
         line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        # Characters that UTF-8 has no bytes for (file names have them) become JSON escapes.
+        raw = line.encode(errors="backslashreplace") + b"\n"
         position = os.fstat(self._file).st_size
         try:
-            _write_all(self._file, line.encode() + b"\n")
+            _write_all(self._file, raw)
             os.fsync(self._file)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, position)
-            raise RunError(
-                f"The ledger '{self._path}' cannot be written: {error.strerror}. All earlier "
-                "results are safe; make room and go on with: policysearch resume "
-                f"{self._path.parent}"
-            ) from error
-        self.records.append(dict(record))
+            raise self._unwritable(error) from error
+        self.records.append(json.loads(line))
 
     def close(self) -> None:
         """Gives the ledger up."""
         for handle in (self._file, self._lock):
             with contextlib.suppress(OSError):
                 os.close(handle)
+        self._file = self._lock = -1
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(
+            f"The ledger '{self._path}' cannot be written: {error.strerror}. All earlier "
+            "results are safe; when it can be written, go on with: policysearch resume "
+            f"{self._path.parent}"
+        )
 
     def _cut_torn_tail(self) -> None:
         raw = self._path.read_bytes()
@@ -84,6 +99,15 @@ class Ledger:
         if whole < len(raw):
             os.ftruncate(self._file, whole)
             os.fsync(self._file)
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes a new file's entry in its directory as durable as its content."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write_all(handle: int, data: bytes) -> None:
@@ -125,12 +149,15 @@ def _take_lock(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         owner = os.read(handle, 200).decode(errors="replace").strip() or "another process"
         os.close(handle)
         raise RunError(
             f"The run '{path.parent}' is owned by {owner}, which is alive. Wait for it or stop it."
         ) from None
+    except OSError:
+        os.close(handle)
+        raise
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())

@@ -36,7 +36,8 @@ class StopRequest:
     """Ctrl-C, twice: the first asks to finish what runs, the second ends at once."""
 
     def __init__(self, progress: Progress) -> None:
-        self.is_set = False
+        self._is_asked = False
+        self._is_told = False
         self._progress = progress
         self._previous: Any = None
 
@@ -49,12 +50,21 @@ class StopRequest:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
 
+    def is_asked(self) -> bool:
+        """Whether Ctrl-C was pressed; tells the progress when it is found out.
+
+        The signal handler cannot: it may have come in the middle of a line being written.
+        """
+        if self._is_asked and not self._is_told:
+            self._is_told = True
+            self._progress({"event": "stopping"})
+        return self._is_asked
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.is_set:
+        if self._is_asked:
             raise Interrupted
-        self.is_set = True
-        self._progress({"event": "stopping"})
+        self._is_asked = True
 
 
 class Run:
@@ -104,8 +114,14 @@ class Run:
             )
 
     def records(self, event: str) -> list[dict[str, Any]]:
-        """Records of one kind, in order."""
-        return [r for r in self.ledger.records if r.get("event") == event]
+        """Records of one kind, in order, without those that were made void later."""
+        found: list[dict[str, Any]] = []
+        for record in self.ledger.records:
+            if record.get("event") == event:
+                found.append(record)
+            elif record.get("event") == "void":
+                found = [r for r in found if _key(r) not in record["keys"]]
+        return found
 
     def outcomes(self) -> dict[str, Outcome]:
         """Outcomes of plain tasks by key."""
@@ -114,6 +130,10 @@ class Run:
     def record(self, event: str, fields: Mapping[str, Any]) -> None:
         """Appends a record; it is on disk when this returns."""
         self.ledger.append({"event": event, **fields, "at": now()})
+
+    def void(self, keys: Iterable[str]) -> None:
+        """Makes recorded failures void: when the run goes on, these tasks are tried again."""
+        self.record("void", {"keys": list(keys)})
 
     def run_tasks(
         self, tasks: Iterable[Task], engine: Engine, stop: StopRequest, progress: Progress
@@ -124,11 +144,13 @@ class Run:
         digests = {r["key"]: r.get("policy") for r in self.records("task")}
         open_tasks = [t for t in wanted if digests.get(t.key) != t.policy.digest()]
         waiting = list(reversed(open_tasks))
-        n_running, n_done, failures = 0, len(wanted) - len(open_tasks), 0
+        n_running, n_done = 0, len(wanted) - len(open_tasks)
+        failures = FailuresInARow(self)
         while waiting or n_running:
-            if stop.is_set and not n_running:
+            is_stopping = stop.is_asked()
+            if is_stopping and not n_running:
                 raise Interrupted
-            while waiting and n_running < engine.n_slots and not stop.is_set:
+            while waiting and n_running < engine.n_slots and not is_stopping:
                 engine.submit(waiting.pop())
                 n_running += 1
             for finished in engine.wait(0.5):
@@ -140,19 +162,42 @@ class Run:
                     {"key": key, "policy": finished.task.policy.digest(), **outcome.to_dict()},
                 )
                 known[key] = outcome
-                failures = failures + 1 if outcome.state == "failed" else 0
-                stop_when_broken(failures, outcome)
+                failures.count(key, outcome)
                 progress({"event": "task", "key": key, "done": n_done, "of": len(wanted)})
         return {task.key: known[task.key] for task in wanted}
 
 
-def stop_when_broken(failures: int, outcome: Outcome) -> None:
-    """Raises `RunError` with the reason when too many tasks failed in a row."""
-    if failures >= MAX_FAILURES_IN_A_ROW:
+class FailuresInARow:
+    """Stops a run whose setup is broken: too many tasks failed, one after the other.
+
+    These failures say nothing about their policies. They become void, so that `resume` tries them
+    again when the setup is mended.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._keys: list[str] = []
+
+    def count(self, key: str, outcome: Outcome) -> None:
+        """Takes notice of an outcome; raises `RunError` with the reason when it is enough."""
+        self._keys = [*self._keys, key] if outcome.state == "failed" else []
+        if len(self._keys) < MAX_FAILURES_IN_A_ROW:
+            return
+        self._run.void(self._keys)
         raise RunError(
-            f"{failures} tasks failed in a row, so the run was stopped. The last one "
-            f"({outcome.failure}):\n{outcome.message.strip()}"
+            f"{len(self._keys)} tasks failed in a row, so the run was stopped. The last one "
+            f"({outcome.failure}):\n{outcome.message.strip()}\nThey are tried again by: "
+            f"policysearch resume {self._run.path}"
         )
+
+
+def trial_key(number: int) -> str:
+    """Key of the task of a trial."""
+    return f"trial/{number}"
+
+
+def _key(record: Mapping[str, Any]) -> str:
+    return str(record["key"]) if "key" in record else trial_key(record.get("number", -1))
 
 
 def create_run_directory(path: Path, config: SearchConfig) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from policysearch.engines.base import Engine
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to_dict
-from policysearch.run import Interrupted, Progress, Run, StopRequest, stop_when_broken
+from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest, trial_key
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.staged import StagedSampler
@@ -55,44 +55,58 @@ class SearchLoop:
         self._sampler = _sampler(run, space, baselines)
         self._n_trials = self._config.trials
         self._asked: dict[int, Suggestion] = {}
-        self._trials = {t.number: t for t in map(self._restored, run.records("trial"))}
+        recorded = run.records("trial")
+        self._trials = {t.number: t for t in map(self._restored, recorded)}
+        self._spent_before = max((r.get("rung_seconds", 0.0) for r in recorded), default=0.0)
+        self._started = time.monotonic()
 
     def run(
         self, engine: Engine, stop: StopRequest, progress: Progress, seconds: float | None
     ) -> list[Trial]:
         """Runs trials until their number or the time is reached; returns all in order.
 
-        `seconds` is the wall time of this rung over all sessions; `None`: no limit.
+        `seconds` is the wall time of this rung over all sessions; `None`: no limit. The rung ends
+        with a record, so that a run that goes on later does not find time left for more trials.
+        A search without a single scored policy of its own goes on beyond its time.
         """
-        spent = sum(r["wall_seconds"] for r in self._run.records("session"))
-        started = time.monotonic()
-        deadline = None if seconds is None else started + max(0.0, seconds - spent)
-        waiting = [n for n in range(self._n_trials) if n not in self._trials]
-        n_running, failures = 0, 0
         for trial in self._in_order():
             progress(_event(trial, self._trials))
-        try:
-            while waiting or n_running:
-                is_over = stop.is_set or (deadline is not None and time.monotonic() >= deadline)
-                while waiting and not is_over and n_running < engine.n_slots:
-                    if not self._is_askable(waiting[0]):
-                        break
-                    engine.submit(self._task(waiting.pop(0)))
-                    n_running += 1
-                if is_over and not n_running:
+        if self._run.records("search_end"):
+            return self._in_order()
+        waiting = [n for n in range(self._n_trials) if n not in self._trials]
+        n_running, failures = 0, FailuresInARow(self._run)
+        while waiting or n_running:
+            is_stopping = stop.is_asked()
+            is_over = is_stopping or (
+                seconds is not None and self._spent() >= seconds and self._has_candidate()
+            )
+            while waiting and not is_over and n_running < engine.n_slots:
+                if not self._is_askable(waiting[0]):
                     break
-                for finished in engine.wait(0.5):
-                    n_running -= 1
-                    trial = self._finish(finished.task, finished.outcome)
-                    failures = failures + 1 if trial.outcome.state == "failed" else 0
-                    stop_when_broken(failures, trial.outcome)
-                    progress(_event(trial, self._trials))
-        finally:
-            if waiting:
-                self._run.record("session", {"wall_seconds": round(time.monotonic() - started, 3)})
-        if stop.is_set and waiting:
+                engine.submit(self._task(waiting.pop(0)))
+                n_running += 1
+            if is_over and not n_running:
+                break
+            for finished in engine.wait(0.5):
+                n_running -= 1
+                trial = self._finish(finished.task, finished.outcome)
+                failures.count(finished.task.key, trial.outcome)
+                progress(_event(trial, self._trials))
+        if waiting and stop.is_asked():
             raise Interrupted
+        reason = "budget" if waiting else "trials"
+        self._run.record("search_end", {"reason": reason, "trials": len(self._trials)})
         return self._in_order()
+
+    def _spent(self) -> float:
+        """Wall seconds of this rung, over all sessions; known up to the last trial of each."""
+        return self._spent_before + time.monotonic() - self._started
+
+    def _has_candidate(self) -> bool:
+        return any(
+            trial.score is not None and not trial.suggestion.origin.startswith("warm:")
+            for trial in self._trials.values()
+        )
 
     def _in_order(self) -> list[Trial]:
         return [self._trials[n] for n in sorted(self._trials)]
@@ -110,7 +124,7 @@ class SearchLoop:
         is_reference = suggestion.origin.startswith("warm:")
         thresholds = () if is_reference or not self._config.prune else prune_thresholds(visible)
         return Task(
-            f"trial/{number}", suggestion.policy, self._replicates, self._n_epochs, thresholds
+            trial_key(number), suggestion.policy, self._replicates, self._n_epochs, thresholds
         )
 
     def _finish(self, task: Task, outcome: Outcome) -> Trial:
@@ -124,6 +138,7 @@ class SearchLoop:
             fields["policy"] = policy_to_dict(PolicyDocument(suggestion.policy))
         if suggestion.state:
             fields["sampler_state"] = dict(suggestion.state)
+        fields["rung_seconds"] = round(self._spent(), 3)
         self._run.record("trial", fields | outcome.to_dict())
         self._trials[number] = trial
         return trial

@@ -9,70 +9,80 @@ Every rung writes its outcomes to the ledger; `resume` runs the same code and sk
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from policysearch import run as runs
 from policysearch.baselines import BASELINES, baseline_policies, random_like
+from policysearch.comparison import (
+    Comparison,
+    MakeEngine,
+    load_splits,
+    local_engine,
+    run_arms,
+    rung_seed,
+    write_json,
+)
 from policysearch.config import SearchConfig
-from policysearch.data.duplicates import find_duplicates
-from policysearch.data.source import load_source
-from policysearch.data.splits import Splits, make_splits
 from policysearch.engines.base import Engine
-from policysearch.engines.local import LocalEngine
-from policysearch.errors import InvalidValueError, RunError
-from policysearch.files import write_atomic
+from policysearch.errors import InvalidValueError
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.proxies.image import ImageProxy, config_for, default_epochs
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.search_loop import SearchLoop
-from policysearch.seeding import derive_seed, generator
+from policysearch.seeding import generator
 from policysearch.selection import Selection, select
 from policysearch.space import SearchSpace
 from policysearch.space_yaml import load_space
 from policysearch.trial import Outcome, Replicate, Task, Trial
-from policysearch.verdict import Arm, make_verdict
+from policysearch.verdict import make_verdict
 
 
-def search(config: SearchConfig, out: Path, progress: Progress) -> dict[str, Any]:
+def search(
+    config: SearchConfig, out: Path, progress: Progress, make_engine: MakeEngine = local_engine
+) -> dict[str, Any]:
     """Runs a whole search into a new directory; returns the verdict.
 
     Args:
       config: Settings.
       out: Run directory, new or empty.
       progress: Told of every step as a mapping with the key `event`.
+      make_engine: Decides where the trainings run.
 
     Raises:
       PolicySearchError: For wrong input before anything is written, or a run that cannot go on.
       KeyboardInterrupt: After Ctrl-C; `resume` goes on.
     """
-    study = Study(config, progress)
+    study = Study(config, progress, make_engine)
     study.check_budget()
     runs.create_run_directory(out, config)
     return study.execute(out)
 
 
-def resume(out: Path, progress: Progress) -> dict[str, Any]:
+def resume(
+    out: Path, progress: Progress, make_engine: MakeEngine = local_engine
+) -> dict[str, Any]:
     """Goes on with an interrupted search or comparison; returns its verdict."""
-    from policysearch.comparison import Comparison
-
     config = runs.open_config(out)
     kind = Comparison if config.policies else Study
-    return kind(config, progress).execute(out)
+    return kind(config, progress, make_engine).execute(out)
 
 
 class Study:
     """The inputs of a search, loaded and checked; `execute` runs it into a directory."""
 
-    def __init__(self, config: SearchConfig, progress: Progress) -> None:
+    def __init__(
+        self, config: SearchConfig, progress: Progress, make_engine: MakeEngine = local_engine
+    ) -> None:
         self.config = config
         self.progress = progress
+        self.make_engine = make_engine
         space = load_space(config.space)
         if not space.parameters():
             raise InvalidValueError(
@@ -92,33 +102,47 @@ class Study:
     def execute(self, out: Path) -> dict[str, Any]:
         """Runs every rung that the run directory does not hold yet."""
         with Run(out, self.config, self._header()) as run, StopRequest(self.progress) as stop:
-            with self._engine(FromScratch(self.splits.search, self.proxy)) as engine:
+            searched = FromScratch(self.splits.search, self.proxy)
+            with closing(self.make_engine(searched, self.config)) as engine:
                 trials = self._search(run, engine, stop)
                 selection = self._confirm(run, engine, stop, trials)
-            with self._engine(FinalTraining(self.splits.final, self.proxy)) as engine:
+            final = FinalTraining(self.splits.final, self.proxy)
+            with closing(self.make_engine(final, self.config)) as engine:
                 verdict = self._verdict(run, engine, stop, selection)
             self._export(run, trials, selection, verdict)
         return verdict
 
     def _header(self) -> dict[str, Any]:
+        """Whatever decides the outcomes: a run goes on with the same or not at all."""
+        config = self.config
         return {
             "space": self.space.digest(),
             "dataset": self.splits.final.train.fingerprint,
-            "seed": self.config.seed,
-            "lookback": self.config.lookback,
+            "test": self.splits.final.test.fingerprint,
+            "folds": len(self.splits.search.folds),
+            "seed": config.seed,
+            "sampler": config.sampler,
+            "trials": config.trials,
+            "lookback": config.lookback,
+            "prune": config.prune,
+            "epochs": self.epochs,
+            "search_epochs": self.search_epochs,
         }
-
-    def _engine(self, objective: FromScratch | FinalTraining) -> LocalEngine:
-        config = self.config
-        return LocalEngine(objective, config.workers, config.threads, config.timeout_seconds)
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
         self.progress({"event": "rung", "name": "search", "of": self.config.trials})
         loop = SearchLoop(
             run, self.space, self.baselines, self._replicates("search", 1), self.search_epochs
         )
-        seconds = self._search_seconds() if self.config.budget_seconds else None
-        return loop.run(engine, stop, self.progress, seconds)
+        return loop.run(engine, stop, self.progress, self._budget_of_search(run))
+
+    def _budget_of_search(self, run: Run) -> float | None:
+        """Seconds for the search over all sessions, decided once."""
+        if self.config.budget_seconds is None:
+            return None
+        if not run.records("budget"):
+            run.record("budget", {"search_seconds": round(self._search_seconds(), 3)})
+        return float(run.records("budget")[0]["search_seconds"])
 
     def _replicates(self, rung: str, n_seeds: int) -> tuple[Replicate, ...]:
         """Every fold with every seed of a rung; equal for all policies: they are paired."""
@@ -206,16 +230,20 @@ class Study:
         self.progress({"event": "finished", "out": str(run.path), "verdict": verdict})
 
     def check_budget(self) -> None:
-        """Refuses a budget that cannot hold a single trial, before anything is written."""
+        """Refuses a budget that cannot hold a single trial, before anything is written.
+
+        The first trials are the search-free policies; the one that is meant comes after them.
+        """
         if self.config.budget_seconds is None:
             return
         left = self._search_seconds()
-        need = self._trial_seconds()
+        n_rounds = math.ceil((len(self.baselines) + 1) / self.config.workers)
+        need = n_rounds * self._trial_seconds()
         if left < need:
             least = self.config.budget_seconds - left + need
             raise InvalidValueError(
                 f"`--budget` of {self.config.budget_seconds:.0f} s is too small to finish one "
-                f"trial: a trial takes about {need:.1f} s here and the final comparison about "
+                f"trial: the first ones take about {need:.1f} s here and the comparisons about "
                 f"{self.config.budget_seconds - left:.0f} s. Give at least {least:.0f} s, fewer "
                 "--verdict-seeds or --epochs, or a smaller --train-size."
             )
@@ -248,65 +276,6 @@ class Study:
         return self._measured
 
 
-def load_splits(config: SearchConfig, progress: Progress) -> Splits:
-    """Loads and splits the data of a run, and reports notices and near-duplicates."""
-    source = load_source(
-        config.data,
-        image_size=config.image_size,
-        skip_bad=config.skip_bad,
-        group_pattern=config.group_pattern,
-    )
-    splits = make_splits(
-        source,
-        seed=config.data_seed,
-        train_size=config.train_size,
-        val_share=config.val_share,
-        n_folds=config.folds,
-    )
-    report = find_duplicates(splits.final.train, splits.final.test)
-    notices = [*source.notices, *splits.notices]
-    if report.exact or report.near:
-        notices.append(report.text)
-    progress({"event": "data", "text": splits.describe(), "notices": notices})
-    return splits
-
-
-def run_arms(
-    run: Run,
-    engine: Engine,
-    stop: StopRequest,
-    progress: Progress,
-    arms: Mapping[str, Sequence[Policy]],
-    seeds: Sequence[int],
-    n_epochs: int,
-) -> list[Arm]:
-    """Trains every arm with every seed at full length and collects the test accuracies.
-
-    `arms` holds one policy per seed for each arm.
-
-    Raises:
-      RunError: When a training failed for good: an arm without all its scores has no interval.
-    """
-    tasks = [
-        Task(f"verdict/{name}/{i}", policies[i], (Replicate(0, seed),), n_epochs)
-        for i, seed in enumerate(seeds)
-        for name, policies in arms.items()
-    ]
-    progress({"event": "rung", "name": "verdict", "of": len(tasks)})
-    outcomes = run.run_tasks(tasks, engine, stop, progress)
-    for key, outcome in outcomes.items():
-        if outcome.state != "complete":
-            raise RunError(
-                f"The training '{key}' of the final comparison failed: {outcome.message}"
-            )
-    result = []
-    for name in arms:
-        mine = [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))]
-        scores = tuple(outcome.metrics[0]["accuracy"] for outcome in mine)
-        result.append(Arm(name, scores, sum(outcome.seconds for outcome in mine)))
-    return result
-
-
 def rung_seconds(run: Run) -> dict[str, float]:
     """Seconds of computing by rung, summed over workers."""
     totals = {"search": sum(r["seconds"] for r in run.records("trial"))}
@@ -314,16 +283,6 @@ def rung_seconds(run: Run) -> dict[str, float]:
         rung = record["key"].split("/")[0]
         totals[rung] = totals.get(rung, 0.0) + record["seconds"]
     return {rung: round(seconds, 1) for rung, seconds in totals.items()}
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes JSON atomically, readable by people."""
-    write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def rung_seed(root: int, rung: str, i: int) -> int:
-    """Training seed `i` of a rung; other rungs have other seeds."""
-    return derive_seed(root, rung, i) % 2**31
 
 
 def halving(n: int, n_rounds: int, n_least: int = 3) -> list[int]:

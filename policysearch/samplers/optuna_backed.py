@@ -45,7 +45,7 @@ class OptunaSampler:
             name: _distribution(parameter) for name, parameter in space.parameters().items()
         }
         self._study: optuna.Study | None = None
-        self._told: list[int] = []
+        self._told: list[Trial] = []
 
     def suggest(self, number: int, history: Sequence[Trial]) -> Suggestion:
         """Suggests the parameters of trial `number` (see `Sampler`)."""
@@ -53,7 +53,7 @@ class OptunaSampler:
         study.sampler = self._sampler(derive_seed(self._seed, "sampler", number) % 2**32)
         trial = study.ask(self._distributions)
         params = {name: trial.params[name] for name in self._distributions}
-        state = dict(study.trials[trial.number].system_attrs)
+        state = dict(study.get_trials(deepcopy=False)[trial.number].system_attrs)
         # The asked trial must not stay behind as a running one.
         study.tell(trial, state=TrialState.FAIL)
         return Suggestion(self._space.decode(params), self._algorithm, params, state)
@@ -79,16 +79,15 @@ class OptunaSampler:
     def _study_with(self, history: Sequence[Trial]) -> optuna.Study:
         """The study that holds exactly this history; grown when it can be, else made anew."""
         usable = [t for t in history if t.suggestion.params is not None]
-        numbers = [t.number for t in usable]
         # NSGA-II caches parents in the study: only a new study depends on the history alone.
-        is_stale = self._algorithm == "nsga2" or numbers[: len(self._told)] != self._told
+        is_stale = self._algorithm == "nsga2" or usable[: len(self._told)] != self._told
         if self._study is None or is_stale:
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self._study = optuna.create_study(direction="minimize")
             self._told = []
         for trial in usable[len(self._told) :]:
             self._study.add_trial(self._frozen(trial))
-            self._told.append(trial.number)
+            self._told.append(trial)
         return self._study
 
     def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
