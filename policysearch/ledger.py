@@ -137,11 +137,18 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
                 ],
             )
         records.append(record)
-    if records and records[0].get("format") != LEDGER_FORMAT:
-        raise FormatError(f"ledger '{path}'", ["line 1 is not the header of a policysearch run."])
-    if records and records[0].get("version", 0) > LEDGER_VERSION:
-        raise FormatError(f"ledger '{path}'", ["it was written by a newer policysearch."])
+    if records:
+        _check_header(path, records[0])
     return records
+
+
+def _check_header(path: Path, header: Mapping[str, Any]) -> None:
+    version = header.get("version")
+    is_version = isinstance(version, int) and not isinstance(version, bool) and version >= 1
+    if header.get("format") != LEDGER_FORMAT or not is_version:
+        raise FormatError(f"ledger '{path}'", ["line 1 is not the header of a policysearch run."])
+    if header["version"] > LEDGER_VERSION:
+        raise FormatError(f"ledger '{path}'", ["it was written by a newer policysearch."])
 
 
 def _take_lock(path: Path) -> int:
