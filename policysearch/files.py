@@ -111,7 +111,8 @@ def parse_json(text: str, what: str) -> Any:
             object_pairs_hook=refuse_twice,
         )
     except json.JSONDecodeError as error:
-        hint = " The file seems to be cut off." if error.pos >= len(text.rstrip()) else ""
+        is_cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+        hint = " The file seems to be cut off." if is_cut else ""
         raise FormatError(
             what, [f"not JSON: {error.msg} at line {error.lineno} column {error.colno}.{hint}"]
         ) from None

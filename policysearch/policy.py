@@ -90,6 +90,10 @@ class Stage:
         _check_number("probability", self.probability, 0.0, 1.0, "in [0, 1]")
         object.__setattr__(self, "choices", tuple(self.choices))
         _check_count("one_of", len(self.choices), MAX_CHOICES)
+        if len(self.choices) == 1:  # the weight of a lone choice says nothing
+            object.__setattr__(
+                self, "choices", (dataclasses.replace(self.choices[0], weight=1.0),)
+            )
         object.__setattr__(self, "probability", float(self.probability) + 0.0)
 
 

@@ -203,6 +203,8 @@ def _check_head(data: Any, what: str) -> None:
                 "written by a newer policysearch. Upgrade with: pip install -U policysearch"
             ],
         )
+    if isinstance(version, bool) or version != POLICY_VERSION:  # True equals 1
+        raise FormatError(what, [f"`version` must be {POLICY_VERSION}, got {shortened(version)}."])
 
 
 def _check_size(data: dict[str, Any], what: str) -> None:
