@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ from policysearch.ops.registry import OPS_VERSIONS, call_problems, op_table
 from policysearch.policy import OpCall
 from policysearch.resources import space_files
 from policysearch.space import OpRange, SearchSpace
-from policysearch.validation import problems_of
+from policysearch.validation import first_problems, problems_of
 
 SPACE_FORMAT = "policysearch.space"
 SPACE_VERSION = 1
@@ -149,11 +150,14 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
                 "written for a newer policysearch. Upgrade with: pip install -U policysearch"
             ],
         )
+    if isinstance(version, bool):  # True equals 1
+        raise FormatError(what, [f"`version` must be {SPACE_VERSION}, got {version}."])
+    problems: list[str] = []
     try:
         file = SpaceFile.model_validate(data)
     except ValidationError as error:
-        raise FormatError(what, problems_of(error, SpaceFile)) from None
-    problems = _problems(file)
+        problems = problems_of(error, SpaceFile)
+    problems = first_problems([*problems, *first_problems(_problems(data))])
     if problems:
         raise FormatError(what, problems)
     return SearchSpace(
@@ -207,26 +211,36 @@ def _op_range(entry: _OpEntry, modality: str) -> OpRange:
     return OpRange(entry.op, low, high, entry.unit or spec.unit)
 
 
-def _problems(file: SpaceFile) -> list[str]:
-    if file.modality not in OPS_VERSIONS:
-        return [f"`modality` must be one of {', '.join(OPS_VERSIONS)}, got {file.modality!r}."]
-    problems = []
-    if file.ops_version not in OPS_VERSIONS[file.modality]:
-        known = ", ".join(OPS_VERSIONS[file.modality])
-        problems.append(f"`ops_version` must be one of {known}, got {file.ops_version!r}.")
+def _problems(data: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the meaning of a file, in those parts that have the right shape."""
+    modality = data.get("modality", "image")
+    if not isinstance(modality, str):
+        return
+    if modality not in OPS_VERSIONS:
+        known = ", ".join(OPS_VERSIONS)
+        yield f"`modality` must be one of {known}, got {shortened(modality)}."
+        return
+    version = data.get("ops_version", "image-1")
+    if isinstance(version, str) and version not in OPS_VERSIONS[modality]:
+        known = ", ".join(OPS_VERSIONS[modality])
+        yield f"`ops_version` must be one of {known}, got {shortened(version)}."
     for field in ("n_ops", "probability"):
-        low, high = getattr(file, field)
-        if low > high:
-            problems.append(
-                f"`{field}` must be [low, high] with low <= high, got [{low}, {high}]."
-            )
+        match data.get(field):
+            case [int() | float() as low, int() | float() as high] if low > high:
+                got = shortened([low, high])
+                yield f"`{field}` must be [low, high] with low <= high, got {got}."
+    entries = data.get("ops")
     seen: set[str] = set()
-    for i, entry in enumerate(file.ops):
-        problems += [f"{text} (ops[{i}])" for text in _entry_problems(entry, file.modality)]
+    for i, raw in enumerate(entries if isinstance(entries, list) else []):
+        try:
+            entry = _OpEntry.model_validate(raw)
+        except ValidationError:
+            continue  # reported as a wrong shape
+        for problem in _entry_problems(entry, modality):
+            yield f"{problem} (ops[{i}])"
         if entry.op in seen:
-            problems.append(f"op '{entry.op}' is given twice (ops[{i}]).")
+            yield f"op '{entry.op}' is given twice (ops[{i}])."
         seen.add(entry.op)
-    return problems
 
 
 def _entry_problems(entry: _OpEntry, modality: str) -> list[str]:
