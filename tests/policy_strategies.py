@@ -1,0 +1,48 @@
+"""Hypothesis strategies for policies, and for junk that looks like a policy file."""
+
+from hypothesis import strategies as st
+
+from policysearch.ops.registry import OpSpec, op_table
+from policysearch.policy import INTERPOLATIONS, OpCall, Policy, Stage, SubPolicy
+
+SPECS = list(op_table("image").values())
+POSITIVE = st.floats(1e-3, 1e3)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> OpCall:
+    """A call that suits its op, with its unit written out."""
+    spec: OpSpec = draw(st.sampled_from(SPECS))
+    weight = draw(POSITIVE)
+    if not spec.has_magnitude:
+        return OpCall(spec.name, weight=weight)
+    low, high = sorted(draw(st.tuples(*[st.floats(spec.low, spec.maximum)] * 2)))
+    return OpCall(spec.name, low, high, weight, draw(st.sampled_from(spec.units)))
+
+
+STAGES = st.builds(
+    Stage, st.lists(calls(), min_size=1, max_size=4).map(tuple), st.floats(0.0, 1.0)
+)
+SUB_POLICIES = st.builds(
+    SubPolicy, st.lists(STAGES, min_size=1, max_size=3).map(tuple), weight=POSITIVE
+)
+POLICIES = st.builds(
+    Policy,
+    st.lists(SUB_POLICIES, max_size=4).map(tuple),
+    interpolation=st.sampled_from(INTERPOLATIONS),
+    fill=st.floats(0.0, 1.0),
+)
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**400, 10**401)
+    | st.floats()
+    | st.text(st.characters(), max_size=8)  # lone surrogates among them
+    | st.sampled_from(["rotate", "rotat", "image", "image-1", "px", "policysearch.policy"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)

@@ -1,0 +1,165 @@
+"""Policies as values: their rules, their normal form and their digest."""
+
+import copy
+import dataclasses
+import math
+import pickle
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from policy_strategies import POLICIES
+
+from policysearch.errors import InvalidValueError
+from policysearch.policy import MAX_CALLS, OpCall, Policy, Stage, SubPolicy
+
+ROTATE = OpCall("rotate", 0, 30, unit="deg")
+INVERT = OpCall("invert")
+IDENTITY = OpCall("identity")
+
+
+def policy_of(*stages: Stage, weight: float = 1.0) -> Policy:
+    return Policy((SubPolicy(stages, weight),))
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: OpCall("rotate", 3, 1), r"`low <= high` must hold, got low=3, high=1\."),
+        (lambda: OpCall("rotate", 3), "`low` and `high` must be given together"),
+        (lambda: OpCall("rotate", math.nan, 1), "`low` must be a finite number, got nan"),
+        (lambda: OpCall("rotate", 0, math.inf), "`high` must be a finite number, got inf"),
+        (lambda: OpCall("rotate", 0, 10**400), "`high` must be in .*, got a whole number of"),
+        (lambda: OpCall("rotate", "1", 2), "`low` must be a finite number, got '1'"),
+        (lambda: OpCall("rotate", weight=0), "`weight` must be above 0 and at most 1e9, got 0"),
+        (lambda: OpCall("rotate", weight=True), "`weight` must be a finite number, got True"),
+        (lambda: Stage((INVERT,), 1.2), r"`probability` must be in \[0, 1\], got 1\.2"),
+        (lambda: Stage((INVERT,), -0.1), r"`probability` must be in \[0, 1\], got -0\.1"),
+        (lambda: Stage(()), "`one_of` must hold 1 to 64 entries, got 0"),
+        (lambda: Stage((INVERT,) * 65), "`one_of` must hold 1 to 64 entries, got 65"),
+        (lambda: SubPolicy(()), "`ops` must hold 1 to 16 entries, got 0"),
+        (lambda: SubPolicy((Stage((INVERT,)),) * 17), "`ops` must hold 1 to 16 entries, got 17"),
+        (lambda: SubPolicy((Stage((INVERT,)),), -1), "`weight` must be above 0"),
+        (lambda: Policy(fill=2), r"`fill` must be in \[0, 1\], got 2"),
+        (lambda: Policy(interpolation="cubic"), "one of nearest, bilinear, got 'cubic'"),
+        (lambda: Policy((SubPolicy((Stage((INVERT,)),)),) * 1001), "at most 1000 entries"),
+    ],
+)
+def test_a_value_that_breaks_a_rule_is_refused_with_the_rule(make, text):
+    with pytest.raises(InvalidValueError, match=text):
+        make()
+
+
+def test_a_policy_of_too_many_op_calls_is_refused():
+    sub = SubPolicy((Stage((INVERT,) * 50),) * 10)
+    Policy((sub,) * (MAX_CALLS // 500))
+    with pytest.raises(InvalidValueError, match="at most 10000 op calls, got 10500"):
+        Policy((sub,) * (MAX_CALLS // 500 + 1))
+
+
+def test_lists_become_tuples_so_that_values_can_be_hashed():
+    policy = Policy([SubPolicy([Stage([INVERT])])])
+    assert hash(policy) == hash(policy_of(Stage((INVERT,))))
+    assert policy == policy_of(Stage((INVERT,)))
+
+
+def test_the_weight_of_a_lone_choice_says_nothing():
+    assert Stage((dataclasses.replace(ROTATE, weight=0.5),)) == Stage((ROTATE,))
+
+
+def test_calls_are_named_by_their_place():
+    policy = Policy((SubPolicy((Stage((INVERT,)), Stage((ROTATE, INVERT)))),))
+    assert [place for place, _ in policy.calls()] == [
+        "sub_policies[0].ops[0]",
+        "sub_policies[0].ops[1].one_of[0]",
+        "sub_policies[0].ops[1].one_of[1]",
+    ]
+    assert policy.n_choices == 3
+
+
+def test_a_policy_survives_pickling_and_copying():
+    policy = policy_of(Stage((ROTATE, INVERT), 0.5))
+    assert pickle.loads(pickle.dumps(policy)) == policy
+    assert copy.deepcopy(policy) == policy
+
+
+@settings(deadline=None, max_examples=100)
+@given(POLICIES)
+def test_the_normal_form_is_its_own_normal_form(policy):
+    normal = policy.canonical()
+    assert normal.canonical() == normal
+    assert normal.digest() == policy.digest()
+
+
+@settings(deadline=None, max_examples=100)
+@given(POLICIES, st.integers(0, 2**32))
+def test_the_digest_does_not_see_order_duplicates_scale_and_what_never_applies(policy, seed):
+    rng = random.Random(seed)
+
+    def halves(parts):
+        """Every part twice with half of its weight, in random order."""
+        twice = [dataclasses.replace(p, weight=p.weight / 2) for p in parts for _ in range(2)]
+        rng.shuffle(twice)
+        return tuple(twice)
+
+    def varied(sub):
+        stages = [Stage(halves(stage.choices), stage.probability) for stage in sub.stages]
+        stages.insert(rng.randrange(len(stages) + 1), Stage((ROTATE,), 0.0))
+        stages.insert(rng.randrange(len(stages) + 1), Stage((IDENTITY,), 0.5))
+        return SubPolicy(tuple(stages), sub.weight * 4)
+
+    other = dataclasses.replace(
+        policy, sub_policies=halves([varied(sub) for sub in policy.sub_policies])
+    )
+    assert other.digest() == policy.digest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        policy_of(Stage((ROTATE,), 0.5)),
+        policy_of(Stage((OpCall("rotate", 0, 31, unit="deg"),))),
+        policy_of(Stage((OpCall("rotate", 0, 30, unit="px"),))),
+        policy_of(Stage((ROTATE,)), Stage((ROTATE,))),
+        policy_of(Stage((ROTATE, INVERT))),
+        policy_of(Stage((ROTATE, dataclasses.replace(INVERT, weight=2)))),
+        Policy((SubPolicy((Stage((ROTATE,)),)), SubPolicy((Stage((INVERT,)),)))),
+        dataclasses.replace(policy_of(Stage((ROTATE,))), fill=0.5),
+        dataclasses.replace(policy_of(Stage((ROTATE,))), interpolation="bilinear"),
+        Policy(),
+    ],
+)
+def test_the_digest_sees_what_changes_the_augmentation(other):
+    assert other.digest() != policy_of(Stage((ROTATE,))).digest()
+
+
+def test_the_normal_form_is_short():
+    messy = Policy(
+        (
+            SubPolicy((Stage((INVERT,), 0.0), Stage((IDENTITY,), 0.3)), 2.0),
+            SubPolicy((Stage((INVERT, INVERT, ROTATE), 0.5),), 4.0),
+            SubPolicy((Stage((IDENTITY,)),), 2.0),
+        )
+    )
+    assert messy.canonical() == Policy(
+        (
+            SubPolicy((Stage((dataclasses.replace(ROTATE, weight=0.5), INVERT), 0.5),), 1.0),
+            SubPolicy((Stage((IDENTITY,)),), 1.0),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "policy", [policy_of(Stage((IDENTITY,))), policy_of(Stage((ROTATE,), 0.0))]
+)
+def test_a_policy_that_changes_nothing_has_the_digest_of_no_augmentation(policy):
+    assert policy.canonical() == Policy()
+    assert policy.digest() == Policy().digest()
+
+
+def test_equal_policies_have_equal_digests_whatever_the_sign_of_zero():
+    minus = policy_of(Stage((OpCall("rotate", -0.0, 1.0),)))
+    plus = policy_of(Stage((OpCall("rotate", 0.0, 1.0),)))
+    assert minus == plus
+    assert minus.digest() == plus.digest()
