@@ -9,6 +9,7 @@ Every rung writes its outcomes to the ledger; `resume` runs the same code and sk
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -159,7 +160,7 @@ class Study:
         drops out, the baselines stay.
         """
         config = self.config
-        arms = _best_distinct(trials, config.candidates, self.baselines.values())
+        arms = _candidates(trials, config.candidates, self.baselines.values())
         scores: dict[str, list[float]] = {name: [] for name in [*self.baselines, *arms]}
         replicates = self._replicates("confirm", config.confirm_seeds)
         n_folds = len(self.splits.search.folds)
@@ -295,18 +296,27 @@ def halving(n: int, n_rounds: int, n_least: int = 3) -> list[int]:
     return [max(min(n, n_least), n >> i) for i in range(n_rounds)]
 
 
-def _best_distinct(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
-    """The best `n` trials that are neither baselines nor each other's twins, by trial name."""
+def _candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
+    """The `n` trials to be confirmed, by trial name: no baselines, no twins.
+
+    Combinations and the rest take turns, best first: the lowest of many noisy scores belongs to a
+    lucky policy more often than to a good one, so designed policies keep their half of the places.
+    """
+    ranked = sorted(
+        (t for t in trials if t.score is not None), key=lambda t: (t.score or 0.0, t.number)
+    )
+    is_designed = [t.suggestion.origin.startswith("combine:") for t in ranked]
+    designed = [t for t, yes in zip(ranked, is_designed, strict=True) if yes]
+    others = [t for t, yes in zip(ranked, is_designed, strict=True) if not yes]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(designed, others))
     digests = {policy.digest() for policy in taken}
-    best: dict[str, Policy] = {}
-    for trial in sorted(trials, key=lambda t: (t.score is None, t.score, t.number)):
-        policy = trial.suggestion.policy
-        if trial.score is None or len(best) == n:
-            break
-        if policy.digest() not in digests:
-            digests.add(policy.digest())
-            best[f"trial-{trial.number}"] = policy
-    return best
+    chosen: dict[str, Policy] = {}
+    for trial in filter(None, turns):
+        digest = trial.suggestion.policy.digest()
+        if len(chosen) < n and digest not in digests:
+            digests.add(digest)
+            chosen[f"trial-{trial.number}"] = trial.suggestion.policy
+    return chosen
 
 
 def _scores(outcomes: Mapping[str, Outcome], prefix: str, numbers: Iterable[int]) -> list[float]:

@@ -2,20 +2,21 @@
 
 1. *Warm start*: no augmentation and the search-free policies, so that the search starts from what
    is known to work and every later score has something to be compared with.
-2. *Screening* (op-wise spaces): every op alone at a few levels. What an op does on this data is
-   found out, never assumed.
-3. *Combination*: the ops that a linear model of all outcomes so far values most, together in
-   several numbers, with a random exchange now and then to learn about the others.
+2. *Screening* (op-wise spaces): every op alone at its full and at half its range. An op that harms
+   is cut to the level at which it does not, or left out. What an op does on this data is found
+   out, never assumed.
+3. *Combination*: the harmless ops together, all of them or those that a linear model of all
+   outcomes so far values most, in several numbers and strengths.
 4. *Refinement*: the inner sampler (TPE by default), which has seen all of the above.
 
-On 100 digits, screening and combining gave 96.0 % where TPE over 38 dimensions gave 95.0 % at the
-same cost; 200 trials in 30 dimensions are close to random.
+Measured on five draws of 100 digits: one cross-validation cannot tell which single ops are best
+(their noise is larger than their gains), but it can tell which ones harm; all others together, at
+full strength, gave 95.4 % where TrivialAugment gave 93.8 and no augmentation 93.0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,18 +26,19 @@ from policysearch.seeding import generator
 from policysearch.space import MIN_WEIGHT, Params, SearchSpace
 from policysearch.trial import Suggestion, Trial
 
-#: Levels at which an op is screened, most telling first.
-SCREEN_LEVELS = (0.6, 0.25, 1.0)
+#: Levels at which an op is screened, in this order.
+SCREEN_LEVELS = (1.0, 0.5)
 #: Largest share of the trials that screening may take.
 MAX_SCREEN_SHARE = 0.4
 #: Share of the trials that combine what screening found.
 COMBINE_SHARE = 0.3
 #: Ridge penalty of the linear model: a single observation of an op counts two thirds.
 RIDGE = 0.5
-#: A loss this much above no augmentation (as a share of it) counts no worse: it is bad enough.
-WORST_GAIN = 0.5
-#: Ops valued below this share of the loss without augmentation are left out of all combinations.
-HARMFUL = -0.1
+#: A gain is the relative fall of the loss against no augmentation; below this it counts as this.
+WORST_GAIN = -0.5
+#: An op harms at a level where it alone gains less than this: about two standard errors of a
+#: cross-validation on 100 samples.
+HARMFUL_GAIN = -0.25
 
 
 class StagedSampler:
@@ -81,28 +83,25 @@ class StagedSampler:
         return self._inner.suggest(number, history)
 
     def _combination(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
+        caps = harmless_levels(history)
         values = value_ops(self._space, history)
-        if not values:
+        ranked = sorted(caps, key=lambda op: -values.get(op, 0.0))
+        if not ranked:
             return None
-        ranked = sorted(values, key=lambda op: -values[op].gain)
-        helpful = [op for op in ranked if values[op].gain > 0] or ranked[:2]
-        harmless = [op for op in ranked if values[op].gain > HARMFUL]
-        n_best, n_ops, strength = _combination_plan(index, len(helpful), len(harmless))
-        chosen = harmless[:n_best] or helpful
-        if index % 2:
-            chosen = self._exchanged(chosen, harmless, index)
-        levels = {op: min(1.0, max(0.1, values[op].level * strength)) for op in chosen}
-        origin = f"combine:{len(chosen)} ops x {n_ops}"
-        return self._opwise(levels, n_ops, 1.0, origin)
+        share, n_ops, strength = _PLAN[index % len(_PLAN)]
+        chosen = ranked[: max(2, round(share * len(ranked)))]
+        if index >= len(_PLAN):
+            chosen = self._exchanged(chosen, ranked, index)
+        levels = {op: max(0.1, caps[op] * strength) for op in chosen}
+        return self._opwise(levels, n_ops, 1.0, f"combine:{len(chosen)} ops x {n_ops} @{strength}")
 
-    def _exchanged(self, chosen: list[str], harmless: list[str], index: int) -> list[str]:
-        """One op exchanged for a random one that was not chosen."""
-        others = [op for op in harmless if op not in chosen]
-        if not others:
-            return chosen
+    def _exchanged(self, chosen: list[str], all_ops: list[str], index: int) -> list[str]:
+        """A third of the ops exchanged for random ones, to learn about others."""
         rng = generator(self._seed, "combine", index)
-        gone = int(rng.integers(len(chosen)))
-        return [*chosen[:gone], *chosen[gone + 1 :], others[int(rng.integers(len(others)))]]
+        others = [op for op in all_ops if op not in chosen]
+        n = min(len(others), max(1, len(chosen) // 3)) or 1
+        kept = [chosen[i] for i in sorted(rng.permutation(len(chosen))[n:])]
+        return kept + [others[i] for i in sorted(rng.permutation(len(others))[:n])] or chosen
 
     def _opwise(
         self, levels: Mapping[str, float], n_ops: int, probability: float, origin: str
@@ -112,51 +111,55 @@ class StagedSampler:
         return Suggestion(self._space.decode(params), origin, params)
 
 
-@dataclass(frozen=True, slots=True)
-class OpValue:
-    """What the trials so far say of an op.
+def gain_of(trial: Trial, none: Trial) -> float | None:
+    """Relative fall of the score against the trial without augmentation; 0.1 is 10 % less loss.
 
-    Attributes:
-      gain: Fall of the score that one application per sample is worth, as a share of the score
-        without augmentation.
-      level: Level at which it did well.
+    Over the replicates that both finished, so that a pruned trial is compared fairly. `None` for
+    a trial that finished none.
     """
+    means, base = trial.running_means(), none.running_means()
+    n = min(len(means), len(base))
+    return None if n == 0 else max(WORST_GAIN, 1.0 - means[n - 1] / base[n - 1])
 
-    gain: float
-    level: float
+
+def _without_augmentation(history: Sequence[Trial]) -> Trial | None:
+    found = (t for t in history if t.suggestion.origin == "warm:none")
+    return next((t for t in found if t.score is not None), None)
 
 
-def value_ops(space: SearchSpace, history: Sequence[Trial]) -> dict[str, OpValue]:
+def harmless_levels(history: Sequence[Trial]) -> dict[str, float]:
+    """Largest screened level at which an op alone does no harm; without ops that always harm."""
+    none = _without_augmentation(history)
+    caps: dict[str, float] = {}
+    for trial in history:
+        kind, _, rest = trial.suggestion.origin.partition(":")
+        gain = None if none is None or kind != "screen" else gain_of(trial, none)
+        if gain is not None and gain > HARMFUL_GAIN:
+            op, _, level = rest.partition("@")
+            caps[op] = max(caps.get(op, 0.0), float(level))
+    return caps
+
+
+def value_ops(space: SearchSpace, history: Sequence[Trial]) -> dict[str, float]:
     """Values every op by a ridge regression over all op-wise trials.
 
-    A trial is described by the expected number of applications of each op per sample; its gain is
-    its fall of the score against no augmentation, over the replicates that both finished, so that
-    a pruned trial is compared fairly. Empty until the trial without augmentation is there.
+    A trial is described by the expected number of applications of each op per sample; the value
+    of an op is the relative fall of the loss that one application per sample is worth. Empty until
+    the trial without augmentation is there.
     """
-    none = next((t for t in history if t.suggestion.origin == "warm:none" and t.score), None)
-    if none is None:
-        return {}
-    base = none.running_means()
-    rows, gains, levels = [], [], []
+    none = _without_augmentation(history)
+    rows, gains = [], []
     for trial in history:
-        params, means = trial.suggestion.params, trial.running_means()
-        if params is None or not means:
-            continue
-        gain = 1.0 - means[-1] / base[len(means) - 1]
-        rows.append(_applications(space, params))
-        gains.append(max(gain, -WORST_GAIN))
-        levels.append([float(params.get(f"{entry.op}.level", 1.0)) for entry in space.ops])
+        params = trial.suggestion.params
+        gain = None if none is None else gain_of(trial, none)
+        if params is not None and gain is not None:
+            rows.append(_applications(space, params))
+            gains.append(gain)
     if not rows:
         return {}
-    x, y, level = np.array(rows), np.array(gains), np.array(levels)
-    value = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)
-    merit = x * np.maximum(y, 0.0)[:, None] + 1e-3 * (x > 0)
-    typical = (merit * level).sum(axis=0) / np.maximum(merit.sum(axis=0), 1e-12)
-    return {
-        entry.op: OpValue(float(value[i]), float(typical[i]))
-        for i, entry in enumerate(space.ops)
-        if x[:, i].any()
-    }
+    x, y = np.array(rows), np.array(gains)
+    values = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)
+    return {entry.op: float(values[i]) for i, entry in enumerate(space.ops) if x[:, i].any()}
 
 
 def _applications(space: SearchSpace, params: Params) -> list[float]:
@@ -181,11 +184,9 @@ def _screening_plan(space: SearchSpace, n_trials: int) -> list[tuple[str, float]
     return []
 
 
-def _combination_plan(index: int, n_helpful: int, n_harmless: int) -> tuple[int, int, float]:
-    """Number of best ops, ops per sample and strength of the combination with this index."""
-    counts = [k for k in (5, 3, 8, 4, 6, 2, 12) if k <= n_helpful] or [n_helpful]
-    counts.insert(2, n_harmless)  # many mild ops: what RandAugment does
-    k = counts[index % len(counts)]
-    n_ops = (2, 1, 3)[index // len(counts) % 3]
-    strength = (1.0, 0.7, 1.4)[index // (3 * len(counts)) % 3]
-    return k, n_ops, 0.6 * strength if k == n_harmless else strength
+#: (share of the harmless ops, best first; ops per sample; strength), in the order of trying.
+_PLAN = (
+    *((share, n, 1.0) for share in (1.0, 0.5, 0.7, 0.3) for n in (2, 3)),
+    *((share, n, 0.7) for share in (1.0, 0.5, 0.7, 0.3) for n in (2, 3)),
+    *((share, 1, 1.0) for share in (1.0, 0.5)),
+)
