@@ -146,15 +146,18 @@ class Study:
         return float(run.records("budget")[0]["search_seconds"])
 
     def _replicates(self, rung: str, n_seeds: int) -> tuple[Replicate, ...]:
-        """Every fold with every seed of a rung; equal for all policies: they are paired."""
+        """Every fold of a rung with every seed; equal for all policies: they are paired."""
         seeds = [rung_seed(self.config.seed, rung, i) for i in range(n_seeds)]
         n_folds = len(self.splits.search.folds)
-        return tuple(Replicate(fold, seed) for seed in seeds for fold in range(n_folds))
+        first = n_folds if rung == "confirm" else 0  # the confirmation has folds of its own
+        return tuple(
+            Replicate(fold, seed) for seed in seeds for fold in range(first, first + n_folds)
+        )
 
     def _confirm(
         self, run: Run, engine: Engine, stop: StopRequest, trials: Sequence[Trial]
     ) -> Selection:
-        """Trains the best trials and the baselines with fresh seeds on validation data.
+        """Trains the best trials and the baselines with fresh seeds and fresh validation folds.
 
         In rounds of one seed over all folds; after each round the worse half of the candidates
         drops out, the baselines stay.

@@ -34,11 +34,19 @@ class SearchData:
 
     Attributes:
       train: All training samples.
-      folds: Pairs of (training, validation) indices into `train`, int64.
+      folds: Pairs of (training, validation) indices into `train`, int64: for the search.
+      confirm_folds: Pairs drawn anew, as many: for the confirmation, so that a policy which was
+        lucky with one division of the data has to show itself on another. Empty: `folds` again.
     """
 
     train: Dataset
     folds: tuple[Fold, ...]
+    confirm_folds: tuple[Fold, ...] = ()
+
+    @property
+    def all_folds(self) -> tuple[Fold, ...]:
+        """Folds of the search, then those of the confirmation."""
+        return self.folds + (self.confirm_folds or self.folds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +126,16 @@ def make_splits(
     if train_size is not None:
         subset = _subset(pool, is_val, train_size, derive_seed(seed, "splits", "subset"))
         pool, is_val = pool.take(subset), is_val[subset]
-    own = _own_fold(pool, is_val) if source.val is not None else None
-    folds, kind = own or _folds(pool, seed, val_share, n_folds)
+    if source.val is not None:
+        folds, kind = _own_fold(pool, is_val)
+        confirm_folds = folds
+    else:
+        folds, kind = _folds(pool, seed, val_share, n_folds)
+        anew = derive_seed(seed, "splits", "confirmation")
+        confirm_folds, _ = _folds(pool, anew, val_share, n_folds)
     notices.extend(_group_notices(pool, test))
-    return Splits(SearchData(pool, folds), FinalData(pool, test), tuple(notices), kind)
+    search = SearchData(pool, folds, confirm_folds)
+    return Splits(search, FinalData(pool, test), tuple(notices), kind)
 
 
 def _held_out_test(pool: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

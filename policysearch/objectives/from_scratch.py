@@ -23,21 +23,19 @@ class FromScratch:
 
     def __init__(self, data: SearchData, config: ImageProxyConfig) -> None:
         self._train = data.train
+        self._folds = data.all_folds
         self._config = config
-        self._folds = [
-            (data.train.take(train), data.train.take(validation))
-            for train, validation in data.folds
-        ]
 
     def evaluate(self, task: Task) -> Outcome:
         """Scores a task (see `Objective`)."""
         return evaluate_replicates(task, self._run)
 
     def _run(self, task: Task, replicate: Replicate) -> Mapping[str, float]:
-        train, validation = self._folds[replicate.fold]
+        kept, held = self._folds[replicate.fold]
+        train = self._train.take(kept)
         proxy = ImageProxy(train, task.policy, task.n_epochs, replicate.seed, self._config)
         proxy.fit()
-        metrics = proxy.evaluate(validation)
+        metrics = proxy.evaluate(self._train.take(held))
         return metrics | {"score": metrics["log_loss"]}
 
 

@@ -53,7 +53,8 @@ def test_the_sources_test_split_is_kept_whole():
 
 def test_the_test_split_is_out_of_reach_of_a_search():
     splits = make_splits(load_source("digits"), seed=0, train_size=100)
-    assert {f.name for f in dataclasses.fields(splits.search)} == {"train", "folds"}
+    fields = {f.name for f in dataclasses.fields(splits.search)}
+    assert fields == {"train", "folds", "confirm_folds"}
     in_search = {x.tobytes() for x in splits.search.train.x}
     assert not in_search & {x.tobytes() for x in splits.final.test.x}
 
@@ -361,3 +362,12 @@ def test_any_small_dataset_is_split_completely_or_refused(counts, options):
     assert set(splits.final.test.y) == classes
     for kept, val in splits.search.folds:
         assert set(splits.final.train.y[kept]) == set(splits.final.train.y[val]) == classes
+
+
+def test_confirmation_has_folds_of_its_own() -> None:
+    splits = make_splits(load_source("digits"), seed=3, train_size=60)
+    search = splits.search
+    assert len(search.confirm_folds) == len(search.folds)
+    assert search.all_folds == search.folds + search.confirm_folds
+    held = [sorted(fold[1].tolist()) for fold in search.all_folds]
+    assert len({tuple(indices) for indices in held}) == len(held)
