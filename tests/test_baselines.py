@@ -1,0 +1,78 @@
+"""Search-free arms and random policies of the same shape."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from test_space import assert_within, random_params
+
+from policysearch.baselines import BASELINES, baseline_policies, random_like
+from policysearch.named import resolve_policy
+from policysearch.ops.registry import check_policy
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.space_yaml import load_space
+
+
+def test_the_search_free_arms_are_valid_and_share_the_kernels_of_the_space():
+    space = dataclasses.replace(load_space("opwise"), fill=0.25)
+    policies = baseline_policies(space, side=32)
+    assert tuple(policies) == BASELINES
+    for policy in policies.values():
+        check_policy(policy)
+        assert (policy.interpolation, policy.fill) == ("bilinear", 0.25)
+    assert policies["none"].sub_policies == ()
+    assert policies["uniformaugment"] == space.uniform_policy()
+    trivial = resolve_policy("trivialaugment-wide").policy
+    assert policies["trivialaugment"].sub_policies == trivial.sub_policies
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(8, 8.0), (16, 16.0), (32, 32.0), (224, 32.0)])
+def test_published_shifts_keep_their_share_of_small_images_and_their_pixels_on_large(side, pixels):
+    trivial = baseline_policies(load_space("opwise"), side)["trivialaugment"]
+    shifts = [call for _, call in trivial.calls() if call.unit == "px"]
+    assert [call.op for call in shifts] == ["translate_x", "translate_y"]
+    assert {(call.low, call.high) for call in shifts} == {(0.0, pixels)}
+    rotate = next(call for _, call in trivial.calls() if call.op == "rotate")
+    assert rotate.high == 135.0
+
+
+def shape_of(policy):
+    return [
+        (sub.weight, [len(stage.choices) for stage in sub.stages]) for sub in policy.sub_policies
+    ]
+
+
+@pytest.mark.parametrize("name", ["opwise", "autoaugment", "randaugment"])
+def test_a_random_policy_has_the_shape_of_the_found_one_and_is_another(name):
+    space, rng = load_space(name), np.random.default_rng(0)
+    for _ in range(50):
+        found = space.decode(random_params(space, rng))
+        other = random_like(found, space, rng)
+        assert_within(other, space)
+        assert shape_of(other) == shape_of(found)
+        assert (other.digest() != found.digest()) == bool(found.sub_policies)
+        for sub, new_sub in zip(found.sub_policies, other.sub_policies, strict=True):
+            for i, stage in enumerate(sub.stages):
+                for j in range(i):
+                    if sub.stages[j] == stage:
+                        assert new_sub.stages[j] == new_sub.stages[i]
+        for _, call in other.calls():
+            if name != "opwise" and call.low is not None:
+                assert call.low == call.high, "fixed magnitudes stay fixed"
+
+
+def test_random_policies_belong_to_their_generator():
+    space = load_space("opwise")
+    found = space.decode(random_params(space, np.random.default_rng(1)))
+    a, b, c = (random_like(found, space, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert a == b != c
+
+
+def test_a_random_policy_draws_its_ops_without_repeats_and_probabilities_from_the_space():
+    space = dataclasses.replace(load_space("opwise"), probability=(0.4, 0.6))
+    stage = Stage(tuple(OpCall("rotate", 0, i + 1.0, unit="deg") for i in range(5)))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        (sub,) = random_like(Policy((SubPolicy((stage,)),)), space, rng).sub_policies
+        assert len({call.op for call in sub.stages[0].choices}) == 5
+        assert 0.4 <= sub.stages[0].probability <= 0.6

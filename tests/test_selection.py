@@ -1,0 +1,83 @@
+"""The choice on validation data: lower scores win, and ties go to what needs no search."""
+
+import math
+
+import pytest
+
+from policysearch.errors import RunError
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.selection import select
+
+BASELINES = ("none", "default")
+
+
+def policy_of(*ops):
+    return Policy((SubPolicy((Stage(tuple(OpCall(op) for op in ops)),)),))
+
+
+ARMS = {
+    "none": Policy(),
+    "default": policy_of("flip_horizontal"),
+    "trial-1": policy_of("invert", "equalize"),
+    "trial-2": policy_of("autocontrast"),
+}
+
+
+def chosen(**scores):
+    named = {name.replace("_", "-"): values for name, values in scores.items()}
+    return select({name: ARMS[name] for name in named}, named, BASELINES)
+
+
+def test_a_candidate_that_beats_every_baseline_is_chosen():
+    selection = chosen(none=[0.5, 0.5], default=[0.4, 0.5], trial_1=[0.1, 0.3], trial_2=[0.4, 0.4])
+    assert selection.chosen_arm == "found"
+    assert selection.origin == "trial-1"
+    assert selection.chosen is selection.found is ARMS["trial-1"]
+    assert selection.margin == pytest.approx(0.25)
+
+
+def test_a_baseline_that_is_not_beaten_is_chosen_and_the_found_policy_kept():
+    selection = chosen(none=[0.3], default=[0.2], trial_1=[0.25])
+    assert selection.chosen_arm == "default"
+    assert selection.chosen is ARMS["default"]
+    assert selection.found is ARMS["trial-1"]
+    assert selection.margin == pytest.approx(-0.05)
+
+
+def test_a_tie_goes_to_the_baseline_and_among_baselines_to_the_simplest():
+    selection = chosen(none=[0.2], default=[0.2], trial_1=[0.2])
+    assert selection.chosen_arm == "none"
+    assert selection.margin == 0
+
+
+def test_a_tie_between_candidates_goes_to_the_smaller_policy():
+    selection = chosen(none=[0.3], trial_1=[0.2], trial_2=[0.2])
+    assert selection.origin == "trial-2"
+
+
+def test_arms_that_failed_drop_out():
+    selection = chosen(
+        none=[0.3, 0.3], default=[0.1, math.inf], trial_1=[math.inf, 0.1], trial_2=[0.2, 0.2]
+    )
+    assert selection.chosen_arm == "found"
+    assert selection.origin == "trial-2"
+    assert selection.to_dict() == {
+        "chosen": "found",
+        "origin": "trial-2",
+        "metric": "log_loss",
+        "scores": {"none": 0.3, "trial-2": 0.2},
+        "margin": 0.1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("scores", "text"),
+    [
+        ({"none": [math.inf], "trial_1": [0.1]}, "No search-free policy could be trained"),
+        ({"none": [0.1], "trial_1": [math.inf]}, "The search found no policy that could be"),
+        ({"none": [0.1]}, "The search found no policy"),
+    ],
+)
+def test_nothing_is_chosen_from_failures_alone(scores, text):
+    with pytest.raises(RunError, match=text):
+        chosen(**scores)
