@@ -110,7 +110,8 @@ class _StaticTPESampler(optuna.samplers.TPESampler):
 
     def __init__(self, space: dict[str, BaseDistribution], **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._static_space = dict(sorted(space.items()))
+        # A parameter of one value cannot be modelled; Optuna fills it in by itself.
+        self._static_space = {n: d for n, d in sorted(space.items()) if not d.single()}
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial

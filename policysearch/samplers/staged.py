@@ -28,8 +28,8 @@ from policysearch.trial import Suggestion, Trial
 
 #: Levels at which an op is screened, in this order.
 SCREEN_LEVELS = (1.0, 0.5)
-#: Largest share of the trials that screening may take.
-MAX_SCREEN_SHARE = 0.4
+#: Largest share of the trials that screening may take, for one level and for two.
+MAX_SCREEN_SHARES = (0.6, 0.4)
 #: Share of the trials that combine what screening found.
 COMBINE_SHARE = 0.3
 #: Ridge penalty of the linear model: a single observation of an op counts two thirds.
@@ -119,7 +119,10 @@ def gain_of(trial: Trial, none: Trial) -> float | None:
     """
     means, base = trial.running_means(), none.running_means()
     n = min(len(means), len(base))
-    return None if n == 0 else max(WORST_GAIN, 1.0 - means[n - 1] / base[n - 1])
+    if n == 0:
+        return None
+    size = abs(base[n - 1]) or 1.0  # a score need not be a loss above zero
+    return max(WORST_GAIN, (base[n - 1] - means[n - 1]) / size)
 
 
 def _without_augmentation(history: Sequence[Trial]) -> Trial | None:
@@ -172,14 +175,14 @@ def _applications(space: SearchSpace, params: Params) -> list[float]:
 
 def _screening_plan(space: SearchSpace, n_trials: int) -> list[tuple[str, float]]:
     """Ops and levels to screen: as many levels as the budget bears, or none at all."""
-    for n_levels in range(len(SCREEN_LEVELS), 0, -1):
+    for n_levels in (2, 1):
         plan = [
             (entry.op, level)
             for level in SCREEN_LEVELS[:n_levels]
             for entry in space.ops
             if entry.low is not None or level == SCREEN_LEVELS[0]
         ]
-        if len(plan) <= n_trials * MAX_SCREEN_SHARE:
+        if len(plan) <= n_trials * MAX_SCREEN_SHARES[n_levels - 1]:
             return plan
     return []
 
