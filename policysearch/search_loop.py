@@ -37,6 +37,7 @@ class SearchLoop:
       baselines: Tried first, by name.
       replicates: Trainings of every trial.
       n_epochs: Length of each.
+      n_planned: Trials that the time is expected to hold: how the sampler divides its stages.
     """
 
     def __init__(
@@ -46,13 +47,15 @@ class SearchLoop:
         baselines: Mapping[str, Policy],
         replicates: tuple[Replicate, ...],
         n_epochs: int,
+        n_planned: int,
     ) -> None:
         self._run = run
         self._config = run.config
         self._space = space
         self._replicates = replicates
         self._n_epochs = n_epochs
-        self._sampler = _sampler(run, space, baselines)
+        inner = OptunaSampler(space, run.config.seed, run.config.sampler)
+        self._sampler: Sampler = StagedSampler(space, baselines, n_planned, inner, run.config.seed)
         self._n_trials = self._config.trials
         self._asked: dict[int, Suggestion] = {}
         recorded = run.records("trial")
@@ -167,12 +170,6 @@ def prune_thresholds(history: Sequence[Trial]) -> tuple[float, ...]:
     return tuple(
         float(np.median([m[step] for m in means if len(m) > step])) for step in range(longest - 1)
     )
-
-
-def _sampler(run: Run, space: SearchSpace, baselines: Mapping[str, Policy]) -> Sampler:
-    config = run.config
-    inner = OptunaSampler(space, config.seed, config.sampler)
-    return StagedSampler(space, baselines, config.trials, inner, config.seed)
 
 
 def _event(trial: Trial, trials: Mapping[int, Trial]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -34,7 +33,7 @@ from policysearch.errors import InvalidValueError
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
-from policysearch.proxies.image import ImageProxy, config_for, default_epochs
+from policysearch.proxies.image import config_for, default_epochs, seconds_per_epoch
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator
@@ -99,6 +98,7 @@ class Study:
         self.epochs = config.epochs or default_epochs(len(train))
         halves = 1 if len(train) <= 1000 else 2
         self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
+        self._measured: float | None = None
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Runs every rung that the run directory does not hold yet."""
@@ -131,19 +131,26 @@ class Study:
         }
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
-        self.progress({"event": "rung", "name": "search", "of": self.config.trials})
+        seconds, n_planned = self._plan_of_search(run)
+        self.progress({"event": "rung", "name": "search", "of": n_planned})
+        replicates = self._replicates("search", 1)
         loop = SearchLoop(
-            run, self.space, self.baselines, self._replicates("search", 1), self.search_epochs
+            run, self.space, self.baselines, replicates, self.search_epochs, n_planned
         )
-        return loop.run(engine, stop, self.progress, self._budget_of_search(run))
+        return loop.run(engine, stop, self.progress, seconds)
 
-    def _budget_of_search(self, run: Run) -> float | None:
-        """Seconds for the search over all sessions, decided once."""
-        if self.config.budget_seconds is None:
-            return None
+    def _plan_of_search(self, run: Run) -> tuple[float | None, int]:
+        """Seconds and number of trials of the search over all sessions, decided once."""
+        config = self.config
+        if config.budget_seconds is None:
+            return None, config.trials
         if not run.records("budget"):
-            run.record("budget", {"search_seconds": round(self._search_seconds(), 3)})
-        return float(run.records("budget")[0]["search_seconds"])
+            seconds = self._search_seconds()
+            n_held = int(seconds * config.workers / self._trial_seconds())
+            planned = min(config.trials, max(n_held, len(self.baselines) + 1))
+            run.record("budget", {"search_seconds": round(seconds, 3), "trials": planned})
+        budget = run.records("budget")[0]
+        return float(budget["search_seconds"]), int(budget["trials"])
 
     def _replicates(self, rung: str, n_seeds: int) -> tuple[Replicate, ...]:
         """Every fold of a rung with every seed; equal for all policies: they are paired."""
@@ -267,16 +274,13 @@ class Study:
 
     @property
     def _training_seconds(self) -> float:
-        """Estimated seconds of a full training, from one measured epoch."""
-        if not hasattr(self, "_measured"):
+        """Estimated seconds of a full training, from a few measured epochs."""
+        if self._measured is None:
             policy = self.baselines["trivialaugment"]
-            train = self.splits.search.train
-            for _ in range(2):  # the first one warms up
-                proxy = ImageProxy(train, policy, 1, 0, self.proxy)
-                started = time.perf_counter()
-                proxy.fit()
-                seconds = time.perf_counter() - started
-            self._measured = seconds * self.epochs
+            step = seconds_per_epoch(
+                self.splits.search.train, policy, self.proxy, self.config.threads
+            )
+            self._measured = step * self.epochs
         return self._measured
 
 
