@@ -1,0 +1,65 @@
+"""A whole study whose trainings take no time, to be killed and resumed by fault tests.
+
+The study, its data, its sampler, ledger and worker processes are the real ones; only the objective
+is a formula.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import sklearn.datasets  # noqa: F401 - imported here, the sessions need not do it
+from faults.formula import Formula
+
+from policysearch import study
+from policysearch.comparison import local_engine
+from policysearch.config import make_config
+from policysearch.ledger import Ledger
+from policysearch.run import Interrupted
+
+
+def with_formula(folder: Path, seconds: float = 0.0):
+    """Makes engines as `local_engine` does, with the formula in place of the training."""
+    return lambda _, config: local_engine(Formula(folder, seconds), config)
+
+
+def silent(event) -> None:
+    del event
+
+
+SETTINGS = {
+    "data": "digits",
+    "train_size": 60,
+    "epochs": 2,
+    "trials": 9,
+    "candidates": 2,
+    "confirm_seeds": 1,
+    "verdict_seeds": 2,
+    "workers": 2,
+    "lookback": 3,
+}
+
+
+def kill_after_appends(n: int) -> None:
+    """Kills this process with SIGKILL when `n` records have been appended."""
+    append, left = Ledger.append, [n]
+
+    def appending(self: Ledger, record) -> None:
+        append(self, record)
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Ledger.append = appending
+
+
+def main(out: Path, folder: Path, seconds: float) -> None:
+    """Starts or resumes the study in `out`; says so when it was interrupted."""
+    make_engine = with_formula(folder, seconds)
+    try:
+        if (out / "config.yaml").exists():
+            study.resume(out, silent, make_engine)
+        else:
+            study.search(make_config(SETTINGS), out, silent, make_engine)
+    except Interrupted:
+        print("interrupted", flush=True)
