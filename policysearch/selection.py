@@ -7,7 +7,8 @@ that score alike to the one with fewer parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from policysearch.errors import RunError
 from policysearch.policy import Policy
+from policysearch.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,36 @@ def select(
         scores=means,
         margin=margin,
     )
+
+
+def halving(n: int, n_rounds: int, n_least: int = 3) -> list[int]:
+    """How many of `n` candidates take part in each round of the confirmation.
+
+    Examples:
+      >>> halving(12, 4)
+      [12, 6, 3, 3]
+    """
+    return [max(min(n, n_least), n >> i) for i in range(n_rounds)]
+
+
+def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
+    """The `n` trials to be confirmed, by trial name: no baselines, no twins.
+
+    Combinations and the rest take turns, best first: the lowest of many noisy scores belongs to a
+    lucky policy more often than to a good one, so designed policies keep their half of the places.
+    """
+    ranked = sorted(
+        (t for t in trials if t.score is not None), key=lambda t: (t.score or 0.0, t.number)
+    )
+    is_designed = [t.suggestion.origin.startswith("combine:") for t in ranked]
+    designed = [t for t, yes in zip(ranked, is_designed, strict=True) if yes]
+    others = [t for t, yes in zip(ranked, is_designed, strict=True) if not yes]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(designed, others))
+    digests = {policy.digest() for policy in taken}
+    chosen: dict[str, Policy] = {}
+    for trial in filter(None, turns):
+        digest = trial.suggestion.policy.digest()
+        if len(chosen) < n and digest not in digests:
+            digests.add(digest)
+            chosen[f"trial-{trial.number}"] = trial.suggestion.policy
+    return chosen

@@ -9,7 +9,6 @@ Every rung writes its outcomes to the ledger; `resume` runs the same code and sk
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -37,7 +36,7 @@ from policysearch.proxies.image import config_for, default_epochs, seconds_per_e
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator
-from policysearch.selection import Selection, select
+from policysearch.selection import Selection, halving, pick_candidates, select
 from policysearch.space import SearchSpace
 from policysearch.space_yaml import load_space
 from policysearch.trial import Outcome, Replicate, Task, Trial
@@ -170,7 +169,7 @@ class Study:
         drops out, the baselines stay.
         """
         config = self.config
-        arms = _candidates(trials, config.candidates, self.baselines.values())
+        arms = pick_candidates(trials, config.candidates, self.baselines.values())
         scores: dict[str, list[float]] = {name: [] for name in [*self.baselines, *arms]}
         replicates = self._replicates("confirm", config.confirm_seeds)
         n_folds = len(self.splits.search.folds)
@@ -291,39 +290,6 @@ def rung_seconds(run: Run) -> dict[str, float]:
         rung = record["key"].split("/")[0]
         totals[rung] = totals.get(rung, 0.0) + record["seconds"]
     return {rung: round(seconds, 1) for rung, seconds in totals.items()}
-
-
-def halving(n: int, n_rounds: int, n_least: int = 3) -> list[int]:
-    """How many of `n` candidates take part in each round of the confirmation.
-
-    Examples:
-      >>> halving(12, 4)
-      [12, 6, 3, 3]
-    """
-    return [max(min(n, n_least), n >> i) for i in range(n_rounds)]
-
-
-def _candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
-    """The `n` trials to be confirmed, by trial name: no baselines, no twins.
-
-    Combinations and the rest take turns, best first: the lowest of many noisy scores belongs to a
-    lucky policy more often than to a good one, so designed policies keep their half of the places.
-    """
-    ranked = sorted(
-        (t for t in trials if t.score is not None), key=lambda t: (t.score or 0.0, t.number)
-    )
-    is_designed = [t.suggestion.origin.startswith("combine:") for t in ranked]
-    designed = [t for t, yes in zip(ranked, is_designed, strict=True) if yes]
-    others = [t for t, yes in zip(ranked, is_designed, strict=True) if not yes]
-    turns = itertools.chain.from_iterable(itertools.zip_longest(designed, others))
-    digests = {policy.digest() for policy in taken}
-    chosen: dict[str, Policy] = {}
-    for trial in filter(None, turns):
-        digest = trial.suggestion.policy.digest()
-        if len(chosen) < n and digest not in digests:
-            digests.add(digest)
-            chosen[f"trial-{trial.number}"] = trial.suggestion.policy
-    return chosen
 
 
 def _scores(outcomes: Mapping[str, Outcome], prefix: str, numbers: Iterable[int]) -> list[float]:

@@ -6,7 +6,8 @@ import pytest
 
 from policysearch.errors import RunError
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
-from policysearch.selection import select
+from policysearch.selection import halving, pick_candidates, select
+from policysearch.trial import Outcome, Suggestion, Trial
 
 BASELINES = ("none", "default")
 
@@ -81,3 +82,37 @@ def test_arms_that_failed_drop_out():
 def test_nothing_is_chosen_from_failures_alone(scores, text):
     with pytest.raises(RunError, match=text):
         chosen(**scores)
+
+
+def trial(number: int, origin: str, score: float | None, level: float) -> Trial:
+    stage = Stage((OpCall("rotate", 0.0, level),))
+    suggestion = Suggestion(Policy((SubPolicy((stage,)),)), origin)
+    failed = Outcome("failed", failure="error", message="x")
+    return Trial(number, suggestion, failed if score is None else Outcome("complete", score))
+
+
+def test_halving_keeps_a_few_to_the_end() -> None:
+    assert halving(12, 4) == [12, 6, 3, 3]
+    assert halving(2, 3) == [2, 2, 2]
+
+
+def test_combinations_and_the_rest_take_turns_as_candidates() -> None:
+    trials = [trial(i, "tpe", 0.1 + i / 100, 1.0 + i) for i in range(4)]
+    trials += [trial(10 + i, "combine:3 ops x 2", 0.5 + i / 100, 10.0 + i) for i in range(4)]
+    assert list(pick_candidates(trials, 4, ())) == ["trial-10", "trial-0", "trial-11", "trial-1"]
+
+
+def test_candidates_fill_up_when_one_kind_runs_out() -> None:
+    trials = [trial(i, "tpe", 0.1 + i / 100, 1.0 + i) for i in range(5)]
+    assert list(pick_candidates(trials, 3, ())) == ["trial-0", "trial-1", "trial-2"]
+
+
+def test_failed_trials_baselines_and_twins_are_no_candidates() -> None:
+    trials = [
+        trial(0, "warm:none", 0.1, 1.0),
+        trial(1, "tpe", None, 2.0),
+        trial(2, "tpe", 0.3, 3.0),
+        trial(3, "tpe", 0.2, 3.0),
+    ]
+    taken = [trials[0].suggestion.policy]
+    assert list(pick_candidates(trials, 5, taken)) == ["trial-3"]

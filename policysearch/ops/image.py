@@ -8,7 +8,7 @@ Semantics of the classic operations are Pillow's, as torchvision applies them.
 
 from __future__ import annotations
 
-from policysearch.ops.registry import OpSpec
+from policysearch.ops.spec import OpSpec
 
 FRACTION = "fraction"
 FACTOR_SOURCE = "AA table 6: factor 0.1 to 1.9, so 1 ± 0.9; PIL ImageEnhance"

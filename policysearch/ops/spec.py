@@ -1,0 +1,52 @@
+"""The declaration of one operation: what the tables are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OpSpec:
+    """Declaration of one operation.
+
+    Attributes:
+      name: snake_case word.
+      family: `geometry`, `color`, `filter` or `mask`: which kernel module computes it.
+      summary: One sentence: what it does to a sample.
+      source: Paper and table, or library, that the operation or its range comes from.
+      units: Accepted units; the first is the default. Empty: the op has no magnitude.
+      low: Magnitude at level 0 (the identity or the weakest form).
+      high: Magnitude at level 1. Always above `low`: strength never falls as magnitude rises.
+      maximum: Largest magnitude that has a meaning, in the default unit.
+      is_signed: The sign of the magnitude is drawn with equal chance.
+      is_identity_at_low: Magnitude `low` leaves the sample as it is.
+      min_channels: With fewer channels the op has nothing to change and is the identity.
+      n_draws: Uniform numbers used per application, beyond sign and magnitude.
+    """
+
+    name: str
+    family: str
+    summary: str
+    source: str
+    units: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    maximum: float = 1.0
+    is_signed: bool = False
+    is_identity_at_low: bool = True
+    min_channels: int = 1
+    n_draws: int = 0
+
+    @property
+    def has_magnitude(self) -> bool:
+        """Whether the op takes a magnitude."""
+        return bool(self.units)
+
+    @property
+    def unit(self) -> str | None:
+        """Default unit of the magnitude."""
+        return self.units[0] if self.units else None
+
+    def magnitude(self, level: float) -> float:
+        """Magnitude at a level in [0, 1], in the default unit; linear between `low` and `high`."""
+        return self.low + (self.high - self.low) * level
