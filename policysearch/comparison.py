@@ -10,7 +10,7 @@ from typing import Any
 
 from policysearch import run as runs
 from policysearch.config import SearchConfig
-from policysearch.data.duplicates import find_duplicates
+from policysearch.data.duplicates import split_duplicates
 from policysearch.data.source import load_source
 from policysearch.data.splits import Splits, make_splits
 from policysearch.engines.base import Engine
@@ -116,10 +116,7 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
         val_share=config.val_share,
         n_folds=config.folds,
     )
-    report = find_duplicates(splits.final.train, splits.final.test)
-    notices = [*source.notices, *splits.notices]
-    if report.exact or report.near:
-        notices.append(report.text)
+    notices = [*source.notices, *splits.notices, *split_duplicates(splits)]
     progress({"event": "data", "text": splits.describe(), "notices": notices})
     return splits
 

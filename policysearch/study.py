@@ -232,7 +232,7 @@ class Study:
             "trials": len(trials),
             "seconds": rung_seconds(run),
             "versions": runs.versions(),
-            "origin": selection.origin,
+            "origin": selection.origin if selection.chosen_arm == "found" else "search-free",
         }
         document = PolicyDocument(selection.chosen, selection.chosen_arm, provenance, verdict)
         write_json(run.path / "verdict.json", verdict)
