@@ -1,17 +1,21 @@
 # make demo   a real search on the built-in digits, a few minutes
 # make test   the whole test suite
 # make check  lint, format and types
+# make test-interop  equal pixels with torchvision, in an environment of its own (6 GB)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench-quick clean
+.PHONY: demo test test-interop check bench-quick clean
 
 demo: .venv/run-time
 	$(BIN)/policysearch search digits --train-size 100 --verdict-seeds 10
 
 test: .venv/development
 	$(BIN)/python -m pytest
+
+test-interop: .venv-interop/ready
+	.venv-interop/bin/python -m pytest tests/interop
 
 check: .venv/development
 	$(BIN)/ruff check .
@@ -33,5 +37,13 @@ bench-quick: .venv/development
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
+# The versions of .venv, but for torch: no torchvision imports with its CPU build.
+.venv-interop/ready: interop-requirements.txt pyproject.toml constraints.txt
+	test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
+	grep -v '^torch==' constraints.txt > .venv-interop/constraints.txt
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c .venv-interop/constraints.txt -r interop-requirements.txt -e . pytest
+	@touch $@
+
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv .venv-interop build dist

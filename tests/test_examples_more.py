@@ -1,0 +1,46 @@
+"""The examples that need nothing but policysearch run, and do what they say."""
+
+import pickle
+import runpy
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import policysearch
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load_example(name: str) -> dict:
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def test_set_transform_gives_model_inputs_and_labels() -> None:
+    rows = load_example("use_set_transform")["main"]()
+    assert rows["label"] == [0, 1, 2]
+    assert [x.shape for x in rows["pixel_values"]] == [(3, 48, 64)] * 3
+    assert all(x.min() >= 0 and x.max() <= 1 for x in rows["pixel_values"])
+
+
+def test_set_transform_takes_rows_that_differ_in_size_and_mode() -> None:
+    augment_rows = load_example("use_set_transform")["augment_rows"]
+    transform = pickle.loads(pickle.dumps(policysearch.load_policy("trivialaugment-wide")))
+    images = [Image.new("L", (20, 10)), Image.new("RGBA", (7, 9)), Image.new("P", (5, 5))]
+    rows = augment_rows({"image": images, "label": [1, 2, 3]}, transform)
+    assert [x.shape for x in rows["pixel_values"]] == [(3, 10, 20), (3, 9, 7), (3, 5, 5)]
+
+
+def test_set_transform_augments_each_reading_afresh() -> None:
+    augment_rows = load_example("use_set_transform")["augment_rows"]
+    transform = policysearch.load_policy("trivialaugment-wide", seed=1)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    rows = {"image": [Image.fromarray(noise)] * 20, "label": [0] * 20}
+    read = [augment_rows(rows, transform)["pixel_values"] for _ in range(2)]
+    assert len({x.tobytes() for reading in read for x in reading}) > 20
+
+
+def test_batches_are_augmented_in_a_training_with_a_compiled_step() -> None:
+    # The backend of the example needs a C++ compiler; this one traces the step and runs it.
+    accuracy = load_example("use_gpu_batches")["main"](epochs=3, compile_backend="eager")
+    assert accuracy > 0.7  # a tenth by guessing
