@@ -1,0 +1,361 @@
+"""A whole study from data to policy: its files, its refusals, and what its workers can see."""
+
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from faults.driver import SETTINGS, silent, with_formula
+from faults.sessions import recorded, result_of
+
+from policysearch import study
+from policysearch.comparison import compare, local_engine
+from policysearch.config import make_config, read_config
+from policysearch.engines.local import LocalEngine
+from policysearch.errors import FormatError, InvalidValueError, RunError
+from policysearch.ledger import read_ledger
+from policysearch.objectives.from_scratch import FinalTraining, FromScratch
+from policysearch.policy_json import read_policy_file
+from policysearch.study import halving
+
+TINY = SETTINGS | {"train_size": 40, "trials": 8}
+
+
+def search(folder, make_engine=None, **settings):
+    config = make_config(SETTINGS | settings)
+    study.search(config, folder / "run", silent, make_engine or with_formula(folder))
+    return folder / "run"
+
+
+def npz(path, seed=0, n=60):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    x = rng.integers(0, 256, (2 * n, 8, 8), dtype=np.uint8)
+    np.savez(path, x_train=x[:n], y_train=labels, x_test=x[n:], y_test=labels)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return search(tmp_path_factory.mktemp("finished"))
+
+
+def test_a_run_leaves_its_four_files_and_no_other(finished):
+    assert {p.name for p in finished.iterdir()} == {
+        "config.yaml", "ledger.jsonl", ".ledger.jsonl.lock", "policy.json", "verdict.json",
+    }  # fmt: skip
+
+
+def test_the_ledger_holds_every_rung(finished):
+    records = read_ledger(finished / "ledger.jsonl")
+    header = records[0]
+    assert header["format"] == "policysearch.ledger"
+    assert {"space", "dataset", "test", "seed", "lookback", "versions", "at"} <= set(header)
+    rungs = [key.split("/")[0] for key in recorded(finished)]
+    assert [rungs.count(name) for name in ("trial", "confirm", "verdict")] == [9, 21, 14]
+    assert rungs == sorted(rungs, key=["trial", "confirm", "verdict"].index)
+
+
+def test_the_policy_is_the_one_that_validation_chose(finished):
+    verdict = json.loads((finished / "verdict.json").read_text())
+    policy = read_policy_file(finished / "policy.json").policy
+    records = {r.get("key"): r for r in read_ledger(finished / "ledger.jsonl")}
+    assert records[f"verdict/{verdict['chosen']}/0"]["policy"] == policy.digest()
+    scores = verdict["validation"]["scores"]
+    found = [name for name in scores if name.startswith("trial-")]
+    best = min(scores, key=scores.get)
+    assert verdict["chosen"] == ("found" if best in found else best)
+    arms = {
+        "none",
+        "default",
+        "trivialaugment",
+        "randaugment",
+        "uniformaugment",
+        "random",
+        "found",
+    }
+    assert {arm["name"] for arm in verdict["arms"]} == arms
+
+
+def test_a_real_search_gives_the_same_with_other_workers(tmp_path):
+    """The digits, the real network, two epochs."""
+    results = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        out = search(folder, local_engine, **TINY | {"workers": workers})
+        results.append(result_of(out))
+    assert results[0] == results[1]
+    assert len(results[0]["outcomes"]) == 8 + 21 + 14
+
+
+def test_workers_of_the_search_hold_no_test_pixel(tmp_path):
+    """Every image is unlike every other, so that a few of its rows betray it."""
+    seen = {}
+
+    def spying(objective, config):
+        seen[type(objective)] = pickle.dumps(objective)
+        return with_formula(tmp_path)(objective, config)
+
+    path = npz(tmp_path / "data.npz")
+    search(tmp_path, spying, data=path, train_size=None)
+    with np.load(path) as data:
+        train, test = data["x_train"], data["x_test"]
+    assert all(image[:4].tobytes() in seen[FromScratch] for image in train)
+    assert not any(image[:4].tobytes() in seen[FromScratch] for image in test)
+    assert all(image[:4].tobytes() in seen[FinalTraining] for image in test)
+
+
+def interrupted(folder, **settings):
+    """A run whose driver was lost after some trials."""
+    out = search(folder, **settings)
+    raw = (out / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "ledger.jsonl").write_bytes(b"".join(raw[:6]))
+    for name in ("policy.json", "verdict.json"):
+        (out / name).unlink()
+    return out
+
+
+def refuses(out, folder, what):
+    before = (out / "ledger.jsonl").read_bytes()
+    with pytest.raises(RunError, match=f"cannot go on: .*{what}"):
+        study.resume(out, silent, with_formula(folder))
+    assert (out / "ledger.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_changed_data_are_refused(tmp_path, part):
+    path = tmp_path / "data.npz"
+    out = interrupted(tmp_path, data=npz(path), train_size=None)
+    with np.load(path) as data:
+        arrays = dict(data)
+    arrays[f"x_{part}"][3, 2, 2] ^= 1
+    np.savez(path, **arrays)
+    refuses(out, tmp_path, "dataset" if part == "train" else "test")
+
+
+def test_a_changed_space_is_refused(tmp_path):
+    path = tmp_path / "space.yaml"
+    text = (
+        "format: policysearch.space\nversion: 1\nmethod: opwise\nn_ops: [1, 2]\n"
+        "ops:\n  - {op: rotate, low: 0, high: 30, unit: deg}\n"
+        "  - {op: scale, low: 0, high: 0.4, unit: fraction}\n"
+    )
+    path.write_text(text)
+    out = interrupted(tmp_path, space=str(path))
+    path.write_text(text.replace("high: 30", "high: 31"))
+    refuses(out, tmp_path, "space")
+    path.write_text(text + "# a remark\n")
+    study.resume(out, silent, with_formula(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("trials", 12), ("sampler", "random"), ("epochs", 3), ("prune", False), ("seed", 1)],
+)
+def test_settings_changed_by_hand_are_refused(tmp_path, name, value):
+    out = interrupted(tmp_path)
+    settings = yaml.safe_load((out / "config.yaml").read_text())
+    (out / "config.yaml").write_text(yaml.safe_dump(settings | {name: value}))
+    refuses(out, tmp_path, name)
+
+
+def test_workers_may_change_between_sessions(tmp_path, finished):
+    out = interrupted(tmp_path)
+    settings = yaml.safe_load((out / "config.yaml").read_text())
+    (out / "config.yaml").write_text(yaml.safe_dump(settings | {"workers": 3}))
+    study.resume(out, silent, with_formula(tmp_path))
+    assert result_of(out) == result_of(finished)
+
+
+def test_a_verdict_that_failed_is_tried_again_by_resume(tmp_path, finished):
+    """It has no other way to end. What went well is not repeated."""
+
+    class Flaky:
+        def __init__(self, engine):
+            self.engine, self.n_slots, self.close = engine, engine.n_slots, engine.close
+            self.submit = engine.submit
+
+        def wait(self, seconds):
+            return [self.broken(f) for f in self.engine.wait(seconds)]
+
+        def broken(self, finished):
+            if finished.task.key != "verdict/none/1":
+                return finished
+            outcome = study.Outcome("failed", failure="memory", message="none left")
+            return type(finished)(finished.task, outcome)
+
+    with pytest.raises(RunError, match=r"1 of 14 trainings .*'verdict/none/1': none left"):
+        search(tmp_path, lambda o, c: Flaky(with_formula(tmp_path)(o, c)))
+    study.resume(tmp_path / "run", silent, with_formula(tmp_path))
+    evaluated = (tmp_path / "evaluated").read_text().splitlines()
+    assert sorted(set(evaluated)) == sorted(set(recorded(tmp_path / "run")))
+    assert len(evaluated) == len(set(evaluated)) + 1
+    assert (
+        json.loads((tmp_path / "run" / "policy.json").read_text())["sub_policies"]
+        == (json.loads((finished / "policy.json").read_text())["sub_policies"])
+    )
+
+
+def test_the_budget_ends_the_search_and_later_rungs_still_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "seconds_per_epoch", lambda *_: 0.001)
+    out = search(tmp_path, with_formula(tmp_path, 0.05), budget_seconds=2.0, trials=1000)
+    rungs = [key.split("/")[0] for key in recorded(out)]
+    assert 6 <= rungs.count("trial") < 100
+    assert rungs.count("verdict") == 14
+    before = recorded(out)
+    study.resume(out, silent, with_formula(tmp_path))
+    assert recorded(out) == before
+
+
+def test_a_budget_for_less_than_a_trial_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"too small to finish one trial.* at least"):
+        search(tmp_path, budget_seconds=0.001)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_space_without_anything_to_search_is_refused(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"nothing to search.*policysearch compare"):
+        search(tmp_path, space="image/trivialaugment_wide")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_run_or_a_filled_directory_is_refused_and_left_alone(tmp_path, finished):
+    before = {p.name: p.read_bytes() for p in finished.iterdir()}
+    with pytest.raises(InvalidValueError, match=r"is a run already.*policysearch resume"):
+        study.search(make_config(SETTINGS), finished, silent, with_formula(tmp_path))
+    assert {p.name: p.read_bytes() for p in finished.iterdir()} == before
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").touch()
+    with pytest.raises(InvalidValueError, match="must be a new or empty directory"):
+        search(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises((InvalidValueError, RunError), match="file"):
+        study.search(make_config(SETTINGS), tmp_path / "file", silent, with_formula(tmp_path))
+    with pytest.raises(RunError, match="cannot be made: Not a directory"):
+        study.search(
+            make_config(SETTINGS), tmp_path / "file" / "x", silent, with_formula(tmp_path)
+        )
+
+
+def test_what_is_no_run_cannot_be_resumed(tmp_path):
+    for out in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(InvalidValueError, match="not a run directory"):
+            study.resume(out, silent)
+
+
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from policysearch.config import make_config
+from policysearch.errors import RunError
+from policysearch.ledger import Ledger
+from policysearch.run import create_run_directory
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+path = Path(sys.argv[1])
+for act in (
+    lambda: create_run_directory(path / "new", make_config({"data": "digits"})),
+    lambda: Ledger(path / "ledger.jsonl"),
+):
+    try:
+        act()
+    except RunError as error:
+        print(error)
+"""
+
+
+def test_a_read_only_directory_is_told_as_such(tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    for path in [tmp_path, *tmp_path.parents[:3]]:
+        if path.stat().st_uid == os.geteuid() and len(path.parts) > 2:
+            path.chmod(0o755)
+    folder.chmod(0o555)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, folder],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        folder.chmod(0o755)
+    texts = done.stdout.splitlines()
+    assert len(texts) == 2, done.stderr
+    assert "cannot be made: Permission denied" in texts[0]
+    assert "cannot be written: Permission denied" in texts[1]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_costs_nothing_that_is_recorded(tmp_path, finished):
+    """A limit on the size of files, in a child, at several places of the run."""
+    n_before = 0
+    size = (finished / "ledger.jsonl").stat().st_size
+    for share in (0.3, 0.6, 0.9):
+        room = int(size * share)
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+            code = 1
+            try:
+                if (tmp_path / "run").exists():
+                    study.resume(tmp_path / "run", silent, with_formula(tmp_path))
+                else:
+                    search(tmp_path)
+            except RunError as error:
+                code = 7 if "File too large" in str(error) else 8
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert len(recorded(tmp_path / "run")) > n_before
+        n_before = len(recorded(tmp_path / "run"))
+    study.resume(tmp_path / "run", silent, with_formula(tmp_path))
+    assert result_of(tmp_path / "run") == result_of(finished)
+
+
+def test_fewer_candidates_are_left_round_by_round():
+    assert halving(12, 4) == [12, 6, 3, 3]
+    assert halving(2, 3) == [2, 2, 2]
+    assert halving(0, 2) == [0, 0]
+
+
+def test_a_comparison_is_resumed_too(tmp_path):
+    settings = SETTINGS | {"policies": ("trivialaugment-wide", "none")}
+    out = tmp_path / "run"
+    verdict = compare(make_config(settings), out, silent, with_formula(tmp_path))
+    assert [arm["name"] for arm in verdict["arms"]] == ["trivialaugment-wide", "none"]
+    assert verdict["chosen"] == "trivialaugment-wide"
+    raw = (out / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "ledger.jsonl").write_bytes(b"".join(raw[:3]))
+    again = study.resume(out, silent, with_formula(tmp_path))
+    assert [a["scores"] for a in again["arms"]] == [a["scores"] for a in verdict["arms"]]
+    assert len((tmp_path / "evaluated").read_text().splitlines()) == 4 + 2
+    assert not (out / "policy.json").exists()
+    settings = yaml.safe_load((out / "config.yaml").read_text())
+    (out / "config.yaml").write_text(yaml.safe_dump(settings | {"epochs": 5}))
+    refuses(out, tmp_path, "epochs")
+
+
+def test_the_default_engine_is_that_of_local_processes():
+    with local_engine(object(), make_config({"data": "digits", "workers": 3})) as engine:
+        assert isinstance(engine, LocalEngine)
+        assert engine.n_slots == 3
+
+
+def test_settings_are_kept_with_the_run_but_not_the_cores_of_this_machine(tmp_path):
+    config = make_config({k: v for k, v in SETTINGS.items() if k != "workers"})
+    study.runs.create_run_directory(tmp_path / "run", config)
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    assert "workers" not in yaml.safe_load(text)
+    assert read_config(tmp_path / "run" / "config.yaml") == config
+    (tmp_path / "run" / "config.yaml").write_text(text + "trails: 5\n")
+    with pytest.raises(FormatError, match=r"Unknown key `trails`.*`trials`"):
+        study.resume(tmp_path / "run", silent)
