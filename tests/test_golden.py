@@ -1,0 +1,117 @@
+"""Pinned meanings: files of version 1 and what `image-1` makes of them.
+
+A failure here says that a policy file in somebody's hands now means something else. Do not mend
+the numbers: make a new `version` or `ops_version`, and keep these.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from policysearch.ops.registry import op_table
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy_json import PolicyDocument, policy_to_dict, read_policy_file
+from policysearch.transform import PolicyTransform
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPECTED = json.loads((GOLDEN / "image_1.json").read_text())
+
+
+def images(n):
+    """Fixed bytes from integer arithmetic, which no library can change."""
+    size = n * 3 * 20 * 24
+    values = (np.arange(size, dtype=np.int64) * 40_503 % 65_521 >> 3) % 256
+    smooth = values.reshape(n, 3, 20, 24) // 4 + np.arange(24) * 8
+    return torch.from_numpy(smooth.astype(np.uint8))
+
+
+def digest(x):
+    return hashlib.sha256(np.ascontiguousarray(x.numpy()).tobytes()).hexdigest()[:16]
+
+
+def one_op(name):
+    spec = op_table("image")[name]
+    low, high = (spec.magnitude(0.5), spec.magnitude(1.0)) if spec.has_magnitude else (None, None)
+    return Policy(
+        (SubPolicy((Stage((OpCall(name, low, high, unit=spec.unit),)),)),),
+        interpolation="bilinear",
+        fill=0.5,
+    )
+
+
+def test_the_policy_file_of_version_1_is_read_as_it_was():
+    assert read_policy_file(GOLDEN / "policy_v1.json") == PolicyDocument(
+        policy=Policy(
+            sub_policies=(
+                SubPolicy(
+                    (
+                        Stage((OpCall("rotate", 5.0, 18.0, unit="deg"),), 0.8),
+                        Stage((OpCall("color", 0.6, 0.6, unit="fraction"),), 0.4),
+                    ),
+                    2.0,
+                ),
+                SubPolicy(
+                    (
+                        Stage(
+                            (
+                                OpCall("translate_x", 0.0, 4.0, 3.0, "px"),
+                                OpCall("cutout", 0.25, 0.25, 1.5, "fraction"),
+                                OpCall("identity", weight=1.0),
+                            ),
+                            0.9,
+                        ),
+                        Stage((OpCall("flip_horizontal"),), 0.5),
+                    ),
+                    1.0,
+                ),
+            ),
+            modality="image",
+            ops_version="image-1",
+            interpolation="bilinear",
+            fill=0.5,
+        ),
+        name="golden",
+        provenance={
+            "dataset_fingerprint": "0123456789abcdef",
+            "space": "image/opwise",
+            "seed": 0,
+            "versions": {"policysearch": "0.1.0"},
+            "trials": 200,
+            "cost_seconds": 412.0,
+        },
+        verdict={"chosen": "found", "decision": "better", "arms": []},
+    )
+
+
+def test_the_policy_file_of_version_1_is_written_as_it_was():
+    data = json.loads((GOLDEN / "policy_v1.json").read_text())
+    assert policy_to_dict(read_policy_file(GOLDEN / "policy_v1.json")) == data
+
+
+def test_a_policy_and_a_seed_draw_what_they_drew():
+    policy = read_policy_file(GOLDEN / "policy_v1.json").policy
+    drawn = PolicyTransform(policy, seed=7).draw(range(12), epoch=1)
+    names = [drawn.names(i) for i in range(12)]
+    assert [[name for name, _ in sample] for sample in names] == [
+        [name for name, _ in sample] for sample in EXPECTED["drawn"]
+    ]
+    for sample, expected in zip(names, EXPECTED["drawn"], strict=True):
+        assert [m for _, m in sample] == pytest.approx([m for _, m in expected], rel=1e-12)
+
+
+def test_a_policy_and_a_seed_make_the_pixels_they_made():
+    policy = read_policy_file(GOLDEN / "policy_v1.json").policy
+    y = PolicyTransform(policy, seed=7)(images(12), index=range(12), epoch=1)
+    assert digest(y) == EXPECTED["pixels"]
+
+
+@pytest.mark.parametrize("name", op_table("image"))
+def test_every_op_of_image_1_makes_the_pixels_it_made(name):
+    x = images(8)
+    y = PolicyTransform(one_op(name), seed=3)(x, index=range(8))
+    assert digest(y) == EXPECTED["ops"][name]
+    assert torch.equal(y, x) == (name == "identity")
