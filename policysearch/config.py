@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from policysearch.errors import FormatError
 from policysearch.files import read_text, write_atomic
@@ -15,6 +15,7 @@ from policysearch.space_yaml import parse_yaml
 from policysearch.validation import problems_of
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=10**18)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -23,11 +24,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _default_lookback(settings: dict[str, Any]) -> int:
-    """Keeps 98 % of the workers busy when trainings differ in length."""
-    return max(4, 2 * int(settings.get("workers", 1)))
 
 
 class SearchConfig(BaseModel):
@@ -68,9 +64,9 @@ class SearchConfig(BaseModel):
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    lookback: Count = Field(default_factory=_default_lookback)
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    split_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    lookback: Count = 4
+    seed: Seed = 0
+    split_seed: Seed | None = None
     train_size: Count | None = None
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
     val_share: Share | None = None
@@ -86,6 +82,16 @@ class SearchConfig(BaseModel):
     prune: bool = True
     device: str = "cpu"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_lookback(cls, settings: Any) -> Any:
+        """Twice the workers keeps 98 % of them busy when trainings differ in length."""
+        if not isinstance(settings, dict) or settings.get("lookback") is not None:
+            return settings
+        workers = settings.get("workers")
+        n = workers if isinstance(workers, int) and workers >= 1 else usable_cores()
+        return settings | {"lookback": max(4, 2 * n)}
+
     @property
     def data_seed(self) -> int:
         """Seed of splits and subset."""
@@ -100,12 +106,23 @@ def make_config(settings: dict[str, Any]) -> SearchConfig:
         raise FormatError("settings", problems_of(error, SearchConfig)) from None
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes words that begin like a number: `1e3` is a number where the settings are read."""
+
+    def represent_word(self, word: str) -> yaml.ScalarNode:
+        style = None if word[:1].isalpha() or word.startswith("/") else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", word, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_word)
+
+
 def write_config(path: Path, config: SearchConfig) -> None:
     """Writes the settings atomically as YAML, without what belongs to this machine."""
     settings = config.model_dump(mode="json")
     if "workers" not in config.model_fields_set:
         del settings["workers"]
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(settings, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     write_atomic(path, text)
 
 
