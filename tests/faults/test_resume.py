@@ -96,7 +96,7 @@ def started(session: Session, folder: Path, n: int) -> None:
 def test_ctrl_c_once_finishes_what_runs_and_keeps_it(tmp_path, undisturbed):
     record = Record(tmp_path)
     for n in (3, 16, 38):  # in the search, the confirmation, the verdict
-        session = Session(record.out, tmp_path, seconds=0.4)
+        session = Session(record.out, tmp_path, seconds=0.2)
         started(session, tmp_path, n)
         session.kill(signal.SIGINT)
         assert session.wait() == 0

@@ -44,19 +44,18 @@ def few_ops_help(suggestion: Suggestion) -> float:
     return loss
 
 
-def best_of_last(algorithm: str, seed: int) -> float:
+def mean_of_last(algorithm: str, seed: int) -> float:
     trials = play(OptunaSampler(SPACES["opwise"](), seed, algorithm), 60, score=few_ops_help)
     return float(np.mean([few_ops_help(t.suggestion) for t in trials[-20:]]))
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
-def test_it_learns_where_random_search_does_not(algorithm):
+def test_tpe_learns_where_random_search_does_not():
     """Mean of the last 20 of 60 trials, 6 seeds.
 
-    An algorithm no better than random passes with probability 2**-6 = 1.6 %.
+    A sampler no better than random passes with probability 2**-6 = 1.6 %.
     """
     seeds = range(6)
-    assert all(best_of_last(algorithm, s) < best_of_last("random", s) for s in seeds)
+    assert all(mean_of_last("tpe", s) < mean_of_last("random", s) for s in seeds)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
