@@ -17,8 +17,8 @@ from policysearch.errors import InvalidValueError, UnknownNameError
     ],
 )
 def test_wrong_policies_are_refused_before_anything_is_written(tmp_path, sources, error, word):
+    config = make_config(SETTINGS | {"policies": sources})
     with pytest.raises(error, match=word):
-        config = make_config(SETTINGS | {"policies": sources})
         compare(config, tmp_path / "run", silent, with_formula(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
