@@ -158,6 +158,15 @@ def test_a_policy_that_changes_nothing_has_the_digest_of_no_augmentation(policy)
     assert policy.digest() == Policy().digest()
 
 
+def test_the_order_of_equal_parts_does_not_show_in_the_last_digit():
+    # 4097 * 2^12 of 2^25 lies between two numbers of 12 digits; each of the two small weights
+    # is lost when it is added to the large one alone.
+    parts = [SubPolicy((Stage((INVERT,)),), weight) for weight in (4097.0 * 2**12, 2**-29, 2**-29)]
+    other = SubPolicy((Stage((ROTATE,)),), 2.0**25)
+    forward, backward = Policy((other, *parts)), Policy((*parts[::-1], other))
+    assert forward.canonical() == backward.canonical()
+
+
 def test_equal_policies_have_equal_digests_whatever_the_sign_of_zero():
     minus = policy_of(Stage((OpCall("rotate", -0.0, 1.0),)))
     plus = policy_of(Stage((OpCall("rotate", 0.0, 1.0),)))
