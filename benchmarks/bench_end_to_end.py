@@ -149,11 +149,13 @@ def main() -> None:
     parser.add_argument("--data", help="path of the dataset (not needed for digits)")
     parser.add_argument("--draws", type=int)
     parser.add_argument("--quick", action="store_true", help="seconds; writes no result")
-    parser.add_argument("options", nargs="*", help="further options of the search, after --")
-    words = parser.parse_args()
+    parser.epilog = "Options of the search may follow after --"
+    given = sys.argv[1:]
+    cut = given.index("--") if "--" in given else len(given)
+    words, further = parser.parse_args(given[:cut]), given[cut + 1 :]
     case = CASES[words.case]
     data = case["data"] or words.data or parser.error("--data is needed")
-    options = [*case["options"], "--verdict-seeds", str(case["seeds"]), *words.options]
+    options = [*case["options"], "--verdict-seeds", str(case["seeds"]), *further]
     n_draws = words.draws or case["draws"]
     if words.quick:
         options = ["--train-size", "60", "--trials", "10", "--epochs", "3", "--candidates", "2"]
