@@ -61,6 +61,16 @@ def test_a_random_policy_has_the_shape_of_the_found_one_and_is_another(name):
                 assert call.low == call.high, "fixed magnitudes stay fixed"
 
 
+def test_equal_stages_stay_equal_across_sub_policies_and_weights_stay():
+    space = load_space("opwise")
+    stage, other = (Stage((OpCall(op, 0, 20, unit="deg"),)) for op in ("rotate", "shear_x"))
+    found = Policy((SubPolicy((stage, other), 3.0), SubPolicy((stage,), 0.5)))
+    first, second = random_like(found, space, np.random.default_rng(0)).sub_policies
+    assert first.stages[0] == second.stages[0]
+    assert first.stages[1] != second.stages[0]
+    assert (first.weight, second.weight) == (3.0, 0.5)
+
+
 def test_random_policies_belong_to_their_generator():
     space = load_space("opwise")
     found = space.decode(random_params(space, np.random.default_rng(1)))

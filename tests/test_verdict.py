@@ -151,6 +151,11 @@ def test_equal_arms_make_a_verdict_too():
     assert "+0.0 points [+0.0, +0.0] (not distinguishable)" in verdict["sentence"]
 
 
+def test_a_loss_too_small_to_print_has_no_sign():
+    found = Arm("found", tuple(score - 0.0001 for score in NONE.scores))
+    assert "-0.0" not in make_verdict([NONE, found], "found", SEEDS)["sentence"]
+
+
 @pytest.mark.parametrize(
     ("arms", "chosen", "text"),
     [
