@@ -13,10 +13,13 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "AugmentedDataset": "policysearch.transform",
+    "OpCall": "policysearch.policy",
     "Policy": "policysearch.policy",
     "PolicySearchError": "policysearch.errors",
     "PolicyTransform": "policysearch.transform",
     "SearchResult": "policysearch.api",
+    "Stage": "policysearch.policy",
+    "SubPolicy": "policysearch.policy",
     "compare": "policysearch.api",
     "load_policy": "policysearch.transform",
     "search": "policysearch.api",

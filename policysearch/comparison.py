@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ from policysearch.data.splits import Splits, make_splits
 from policysearch.engines.base import Engine
 from policysearch.engines.local import LocalEngine
 from policysearch.errors import InvalidValueError, RunError
-from policysearch.files import write_atomic
+from policysearch.files import json_text, write_atomic
 from policysearch.named import resolve_policy
 from policysearch.objectives.base import Objective
 from policysearch.objectives.from_scratch import FinalTraining
@@ -168,4 +167,4 @@ def rung_seed(root: int, rung: str, i: int) -> int:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Writes JSON atomically, readable by people."""
-    write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(path, json_text(data))

@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,26 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
         raise FormatError(f"ledger '{path}'", ["line 1 is not the header of a policysearch run."])
     if header["version"] > LEDGER_VERSION:
         raise FormatError(f"ledger '{path}'", ["it was written by a newer policysearch."])
+
+
+def trial_key(number: int) -> str:
+    """Key of the task of a trial."""
+    return f"trial/{number}"
+
+
+def valid_records(records: Iterable[Mapping[str, Any]], event: str) -> list[dict[str, Any]]:
+    """Records of one kind, in order, without those that a later `void` record took back."""
+    found: list[dict[str, Any]] = []
+    for record in records:
+        if record.get("event") == event:
+            found.append(dict(record))
+        elif record.get("event") == "void":
+            found = [r for r in found if _key(r) not in record.get("keys", ())]
+    return found
+
+
+def _key(record: Mapping[str, Any]) -> str:
+    return str(record["key"]) if "key" in record else trial_key(record.get("number", -1))
 
 
 def _take_lock(path: Path) -> int:

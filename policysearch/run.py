@@ -19,7 +19,7 @@ from typing import Any
 from policysearch.config import SearchConfig, read_config, write_config
 from policysearch.engines.base import Engine
 from policysearch.errors import InvalidValueError, RunError
-from policysearch.ledger import LEDGER_FORMAT, LEDGER_VERSION, Ledger
+from policysearch.ledger import LEDGER_FORMAT, LEDGER_VERSION, Ledger, valid_records
 from policysearch.trial import Outcome, Task
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -115,13 +115,7 @@ class Run:
 
     def records(self, event: str) -> list[dict[str, Any]]:
         """Records of one kind, in order, without those that were made void later."""
-        found: list[dict[str, Any]] = []
-        for record in self.ledger.records:
-            if record.get("event") == event:
-                found.append(record)
-            elif record.get("event") == "void":
-                found = [r for r in found if _key(r) not in record["keys"]]
-        return found
+        return valid_records(self.ledger.records, event)
 
     def outcomes(self) -> dict[str, Outcome]:
         """Outcomes of plain tasks by key."""
@@ -191,15 +185,6 @@ class FailuresInARow:
         )
 
 
-def trial_key(number: int) -> str:
-    """Key of the task of a trial."""
-    return f"trial/{number}"
-
-
-def _key(record: Mapping[str, Any]) -> str:
-    return str(record["key"]) if "key" in record else trial_key(record.get("number", -1))
-
-
 def create_run_directory(path: Path, config: SearchConfig) -> None:
     """Makes the directory of a new run and writes its settings.
 
@@ -213,7 +198,9 @@ def create_run_directory(path: Path, config: SearchConfig) -> None:
             f"policysearch resume {path}"
         )
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        # Settings without a ledger: a run that ended before its first record, so nothing is lost.
+        left = [p.name for p in path.iterdir()] if path.is_dir() else []
+        if (path.exists() and not path.is_dir()) or set(left) - {"config.yaml"}:
             raise InvalidValueError(f"`--out` must be a new or empty directory, got '{path}'.")
         path.mkdir(parents=True, exist_ok=True)
         write_config(path / "config.yaml", config)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from policysearch.engines.base import Engine
+from policysearch.ledger import trial_key
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to_dict
-from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest, trial_key
+from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.staged import StagedSampler

@@ -101,10 +101,14 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def paired_p_value(a: Sequence[float], b: Sequence[float]) -> float:
-    """Two-sided p-value of the paired t-test; 1 when all differences are zero."""
+    """Two-sided p-value of the paired t-test; 1 when all differences are zero.
+
+    Accuracies are counts, so a few differences can be equal by chance, and the t-test would call
+    them certain. The sign test is used for them: `2 ** (1 - n)`.
+    """
     differences = np.asarray(a) - np.asarray(b)
     if np.allclose(differences, differences[0], atol=1e-12):
-        return 1.0 if abs(differences[0]) < 1e-12 else 0.0
+        return 1.0 if abs(differences[0]) < 1e-12 else float(2.0 ** (1 - len(differences)))
     return float(stats.ttest_rel(a, b).pvalue)
 
 

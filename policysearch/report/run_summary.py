@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policysearch.ledger import read_ledger
+from policysearch.ledger import read_ledger, valid_records
 
 LEDGER = "ledger.jsonl"
 POLICY = "policy.json"
@@ -54,9 +54,7 @@ def summarize_run(path: Path, n_best: int = 5) -> RunSummary:
     """
     counts: Counter[str] = Counter()
     trials = []
-    for record in read_ledger(path / LEDGER):
-        if record.get("event") != "trial":
-            continue
+    for record in valid_records(read_ledger(path / LEDGER), "trial"):
         state = str(record.get("state", "unknown"))
         counts[state] += 1
         if state == "complete" and _is_score(record.get("score")):
