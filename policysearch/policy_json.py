@@ -200,7 +200,7 @@ def _check_head(data: Any, what: str) -> None:
             what,
             [
                 f"`version` must be at most {POLICY_VERSION}, got {shortened(version)}: it was "
-                "written by a newer policysearch. Upgrade with: pip install -U policysearch"
+                "written by a newer policysearch. Upgrade it: pip install -U policysearch."
             ],
         )
     if isinstance(version, bool) or version != POLICY_VERSION:  # True equals 1

@@ -147,7 +147,7 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
             what,
             [
                 f"`version` must be at most {SPACE_VERSION}, got {shortened(version)}: it was "
-                "written for a newer policysearch. Upgrade with: pip install -U policysearch"
+                "written for a newer policysearch. Upgrade it: pip install -U policysearch."
             ],
         )
     if isinstance(version, bool):  # True equals 1

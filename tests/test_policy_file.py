@@ -123,7 +123,7 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
         (
             file_of(rotate(), version=2),
             "`version` must be at most 1, got 2: it was written by a newer policysearch. "
-            "Upgrade with: pip install -U policysearch",
+            "Upgrade it: pip install -U policysearch.",
         ),
         (file_of(rotate(), version=10**5000), "`version` must be at most 1, got a whole number"),
         (file_of(rotate(), version=0), "`version` must be 1, got 0."),

@@ -103,15 +103,6 @@ class OpContract:
             else:
                 assert not torch.equal(y, x)
 
-    def test_identity_is_reached_without_a_jump(self, name):
-        """The kernel itself, not only the short cut at magnitude zero, ends in the identity."""
-        spec = op_table("image")[name]
-        if not (spec.is_identity_at_low and spec.has_magnitude):
-            pytest.skip("not an identity at any magnitude")
-        x = images(4, 3, 12, 12, torch.float32)
-        y = apply_stage(x, [name], *plan(spec, 4, 1e-7), ImageSettings("bilinear", 0.0))
-        assert (x - y).abs().mean() < 1e-3
-
     @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
     @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
     def test_strength_never_falls_as_level_rises(self, name, dtype, interpolation):
@@ -146,23 +137,6 @@ class OpContract:
                 )
                 assert_same(alone, batch[row])
                 assert_same(alone, mixed[row])
-
-    def test_a_magnitude_does_not_depend_on_its_neighbours(self, name):
-        spec = op_table("image")[name]
-        if not spec.has_magnitude:
-            pytest.skip("takes no magnitude")
-        x = images(5, 3, 12, 15, torch.uint8)
-        index, _, draws = plan(spec, 5, 1.0)
-        levels = torch.tensor([0.1, 0.4, 0.0, 0.9, 1.0], dtype=torch.float64)
-        magnitude = spec.low + (spec.high - spec.low) * levels
-        for settings in SETTINGS:
-            batch = apply_stage(x, [name], index, magnitude, draws, settings)
-            for i in range(5):
-                one = slice(i, i + 1)
-                alone = apply_stage(
-                    x[one], [name], index[one], magnitude[one], draws[one], settings
-                )
-                assert torch.equal(alone, batch[one])
 
     def test_same_arguments_give_the_same_pixels(self, name):
         spec = op_table("image")[name]
@@ -219,6 +193,38 @@ class OpContract:
         expected = apply_stage(x.to(torch.float32), [name], *plan(spec, 4, 0.6), SETTINGS[0])
         assert y.dtype == dtype
         assert (y.to(torch.float64) - expected).abs().max() < 0.005
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if op_table("image")[n].has_magnitude])
+class MagnitudeContract:
+    """What holds for every op that takes a magnitude."""
+
+    def test_a_magnitude_does_not_depend_on_its_neighbours(self, name):
+        spec = op_table("image")[name]
+        x = images(5, 3, 12, 15, torch.uint8)
+        index, _, draws = plan(spec, 5, 1.0)
+        levels = torch.tensor([0.1, 0.4, 0.0, 0.9, 1.0], dtype=torch.float64)
+        magnitude = spec.low + (spec.high - spec.low) * levels
+        for settings in SETTINGS:
+            batch = apply_stage(x, [name], index, magnitude, draws, settings)
+            for i in range(5):
+                one = slice(i, i + 1)
+                alone = apply_stage(
+                    x[one], [name], index[one], magnitude[one], draws[one], settings
+                )
+                assert torch.equal(alone, batch[one])
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if op_table("image")[n].is_identity_at_low])
+class IdentityContract:
+    """What holds for every op whose lowest magnitude is the identity."""
+
+    def test_identity_is_reached_without_a_jump(self, name):
+        """The kernel itself, not only the short cut at magnitude zero, ends in the identity."""
+        spec = op_table("image")[name]
+        x = images(4, 3, 12, 12, torch.float32)
+        y = apply_stage(x, [name], *plan(spec, 4, 1e-7), ImageSettings("bilinear", 0.0))
+        assert (x - y).abs().mean() < 1e-3
 
 
 class FloatAgreesWithLevels:

@@ -82,7 +82,8 @@ def test_large_training_sets_get_one_split_of_a_quarter():
     assert (len(kept), len(val)) == (1500, 500)
     assert np.bincount(source.train.y[val]).tolist() == [125] * 4
     assert not set(kept) & set(val)
-    assert len(make_splits(source, seed=0, train_size=1000).search.folds) == 3
+    assert len(make_splits(source, seed=0, train_size=500).search.folds) == 3
+    assert len(make_splits(source, seed=0, train_size=501).search.folds) == 1
 
 
 def test_validation_can_be_chosen():

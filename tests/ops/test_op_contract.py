@@ -2,13 +2,27 @@
 
 import pytest
 import torch
-from contracts.op_contract import FloatAgreesWithLevels, OpContract, images
+from contracts.op_contract import (
+    FloatAgreesWithLevels,
+    IdentityContract,
+    MagnitudeContract,
+    OpContract,
+    images,
+)
 
 from policysearch.errors import InvalidValueError, UnknownNameError
 from policysearch.ops.image_kernels import ImageSettings, apply_stage
 
 
 class TestImageOps(OpContract):
+    pass
+
+
+class TestMagnitudes(MagnitudeContract):
+    pass
+
+
+class TestIdentities(IdentityContract):
     pass
 
 
