@@ -12,10 +12,10 @@ from policysearch import comparison, study
 from policysearch.config import make_config
 from policysearch.policy import Policy
 from policysearch.policy_json import read_policy_file
-from policysearch.run import Progress
+from policysearch.run import Progress, free_directory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """What a search found.
 
@@ -29,11 +29,14 @@ class SearchResult:
     verdict: Mapping[str, Any]
     path: Path
 
+    def __repr__(self) -> str:
+        return f"SearchResult({str(self.path)!r}: {self.verdict['sentence']})"
+
 
 def search(
     data: str | os.PathLike[str],
     *,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> SearchResult:
@@ -41,8 +44,8 @@ def search(
 
     Args:
       data: `digits`, a folder of images by class, an `.npz` file, or `package.module:function`.
-      out: Run directory: new or empty, or an interrupted run of the same settings' making, which
-        is then continued as it was started.
+      out: Run directory: new or empty, or an interrupted run, which is then continued as it was
+        started. `None` takes the next free `runs/NAME-1`, `runs/NAME-2`, ...
       progress: Told of every step as a mapping with the key `event`.
       **settings: Fields of `policysearch.config.SearchConfig`, such as `trials=200`, `seed=1`,
         `train_size=1000`, `budget_seconds=600`, `workers=2`.
@@ -55,7 +58,7 @@ def search(
       >>> result = policysearch.search("digits", out="run", train_size=100)  # doctest: +SKIP
       >>> result.verdict["sentence"]  # doctest: +SKIP
     """
-    path = Path(out)
+    path = free_directory(os.fspath(data), "") if out is None else Path(out)
     told = progress or _silent
     if (path / "ledger.jsonl").exists():
         verdict = study.resume(path, told)
@@ -69,7 +72,7 @@ def compare(
     data: str | os.PathLike[str],
     policies: Sequence[str],
     *,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -78,12 +81,13 @@ def compare(
     Args:
       data: See `search`.
       policies: Files, run directories or names such as `trivialaugment-wide`.
-      out: Directory of the result, new or empty.
+      out: Directory of the result, new or empty; `None` takes a free one under `runs/`.
       progress: See `search`.
       **settings: See `search`.
     """
     config = make_config({"data": os.fspath(data), "policies": tuple(policies), **settings})
-    return comparison.compare(config, Path(out), progress or _silent)
+    path = free_directory(config.data, "compare-") if out is None else Path(out)
+    return comparison.compare(config, path, progress or _silent)
 
 
 def _silent(event: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -102,12 +104,13 @@ def named_arms(sources: tuple[str, ...]) -> dict[str, Policy]:
 
 def load_splits(config: SearchConfig, progress: Progress) -> Splits:
     """Loads and splits the data of a run, and reports notices and near-duplicates."""
-    source = load_source(
-        config.data,
-        image_size=config.image_size,
-        skip_bad=config.skip_bad,
-        group_pattern=config.group_pattern,
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # a user's function may print
+        source = load_source(
+            config.data,
+            image_size=config.image_size,
+            skip_bad=config.skip_bad,
+            group_pattern=config.group_pattern,
+        )
     splits = make_splits(
         source,
         seed=config.data_seed,

@@ -103,7 +103,7 @@ def make_config(settings: dict[str, Any]) -> SearchConfig:
     try:
         return SearchConfig.model_validate(settings)
     except ValidationError as error:
-        raise FormatError("settings", problems_of(error, SearchConfig)) from None
+        raise FormatError("the given option", problems_of(error, SearchConfig)) from None
 
 
 class _Dumper(yaml.SafeDumper):

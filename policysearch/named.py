@@ -15,6 +15,10 @@ from policysearch.resources import policy_files
 PolicySource = str | os.PathLike[str] | Mapping[str, Any] | Policy | PolicyDocument
 
 
+#: Arms of a verdict by the names they have there.
+_ARM_NAMES = {"default": "default-image", "trivialaugment": "trivialaugment-wide"}
+
+
 def resolve_policy(source: PolicySource) -> PolicyDocument:
     """Finds a policy: a shipped name (`trivialaugment-wide`), a file, a run directory, a mapping.
 
@@ -36,6 +40,8 @@ def resolve_policy(source: PolicySource) -> PolicyDocument:
             f"got {type(source).__name__}."
         )
     shipped = policy_files()
+    if isinstance(source, str):
+        source = _ARM_NAMES.get(source, source)
     if isinstance(source, str) and source in shipped:
         return read_policy_file(shipped[source])
     path = Path(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -183,6 +184,17 @@ class FailuresInARow:
             f"({outcome.failure}):\n{outcome.message.strip()}\nThey are tried again by: "
             f"policysearch resume {self._run.path}"
         )
+
+
+def free_directory(data: str, kind: str) -> Path:
+    """A directory name that is not taken: `runs/NAME-1`, `runs/NAME-2`, ..."""
+    stem = (
+        re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data.replace(":", "-")).stem).strip("-.") or "data"
+    )
+    number = 1
+    while Path("runs", f"{stem}-{kind}{number}").exists():
+        number += 1
+    return Path("runs", f"{stem}-{kind}{number}")
 
 
 def create_run_directory(path: Path, config: SearchConfig) -> None:

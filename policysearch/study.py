@@ -73,6 +73,10 @@ def resume(
     return kind(config, progress, make_engine).execute(out)
 
 
+#: Starting the worker processes, once for the search and once for the verdict.
+START_SECONDS = 10.0
+
+
 class Study:
     """The inputs of a search, loaded and checked; `execute` runs it into a directory."""
 
@@ -250,7 +254,7 @@ class Study:
         n_rounds = math.ceil((len(self.baselines) + 1) / self.config.workers)
         need = n_rounds * self._trial_seconds()
         if left < need:
-            least = self.config.budget_seconds - left + need
+            least = 1.25 * (self.config.budget_seconds - left + need)  # times are estimates
             raise InvalidValueError(
                 f"`--budget` of {self.config.budget_seconds:.0f} s is too small to finish one "
                 f"trial: the first ones take about {need:.1f} s here and the comparisons about "
@@ -265,7 +269,7 @@ class Study:
         n_confirm *= len(self.splits.search.folds)
         n_final = (len(self.baselines) + 2) * self.config.verdict_seeds
         comparison = (n_confirm + n_final) * self._training_seconds / self.config.workers
-        return float(self.config.budget_seconds or math.inf) - comparison
+        return float(self.config.budget_seconds or math.inf) - comparison - START_SECONDS
 
     def _trial_seconds(self) -> float:
         shorter = self.search_epochs / self.epochs

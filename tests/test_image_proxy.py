@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from policysearch.data.dataset import Dataset
+from policysearch.data.source import load_source
+from policysearch.errors import InvalidValueError
 from policysearch.named import resolve_policy
 from policysearch.policy import Policy
 from policysearch.proxies.image import (
@@ -146,3 +148,10 @@ def test_images_become_floats_between_zero_and_one():
 def test_small_datasets_are_trained_longer_within_bounds():
     assert [default_epochs(n) for n in (1, 100, 1000, 10_000, 10**9)] == [150, 107, 60, 34, 10]
     assert config_for(stripes(40)).batch_size < config_for(stripes(1200)).batch_size
+
+
+@pytest.mark.parametrize("device", ["nonsense", "meta", "cuda:99", ""])
+def test_device_that_torch_cannot_compute_on_is_refused(device):
+    data = load_source("digits").train.take(range(20))
+    with pytest.raises(InvalidValueError, match="`--device` must be one"):
+        config_for(data, device)

@@ -44,10 +44,9 @@ def test_a_shipped_name_wins_over_a_file_of_that_name(tmp_path, monkeypatch):
 
 def test_an_unknown_name_gets_the_nearest_one():
     with pytest.raises(UnknownNameError) as caught:
-        resolve_policy("trivialaugment")
-    assert "Unknown policy 'trivialaugment'. Did you mean 'trivialaugment-wide'?" in str(
-        caught.value
-    )
+        resolve_policy("trivialaugment-wid")
+    text = "Unknown policy 'trivialaugment-wid'. Did you mean 'trivialaugment-wide'?"
+    assert text in str(caught.value)
     assert "none, randaugment" in str(caught.value)
 
 
@@ -66,3 +65,10 @@ def test_something_else_is_refused_by_its_type(source):
 def test_a_policy_written_to_a_dict_is_found_as_a_mapping():
     document = resolve_policy("randaugment")
     assert resolve_policy(policy_to_dict(document)) == document
+
+
+@pytest.mark.parametrize(
+    ("arm", "file"), [("default", "default-image"), ("trivialaugment", "trivialaugment-wide")]
+)
+def test_arms_of_a_verdict_are_known_by_their_names_there(arm, file):
+    assert resolve_policy(arm).policy == resolve_policy(file).policy

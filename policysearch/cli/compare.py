@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from policysearch.cli.commands import examples
-from policysearch.cli.run_options import data_options, free_directory, run_options, settings_from
+from policysearch.cli.run_options import data_options, run_options, settings_from
 from policysearch.cli.search import carry_out
 
 
@@ -32,6 +32,7 @@ def command(
     """
     from policysearch.comparison import compare
     from policysearch.config import make_config
+    from policysearch.run import free_directory
 
     config = make_config(settings_from(words) | {"policies": policies})
     where = out or free_directory(config.data, "compare-")

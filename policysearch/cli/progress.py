@@ -90,8 +90,8 @@ class PlainProgress:
     def _tell_step(self, event: Mapping[str, Any]) -> None:
         is_better = event.get("best_number") != self._best
         is_due = time.monotonic() - self._last > _PLAIN_EVERY_SECONDS or event["done"] == self._of
-        if self._done_before is None:
-            self._done_before = event["done"] - 1
+        if self._done_before is None:  # the first one includes the start of the workers
+            self._done_before, self._started = event["done"], time.monotonic()
         if not is_due and not (is_better and event["event"] == "trial"):
             return
         self._last = time.monotonic()
@@ -99,7 +99,7 @@ class PlainProgress:
         say(f"  {event['done']}/{self._of}{_best_text(event)}{self._left(event['done'])}")
 
     def _left(self, done: int) -> str:
-        fresh = done - (self._done_before or 0)
+        fresh = done - (self._done_before if self._done_before is not None else done)
         if fresh <= 0 or done >= self._of:
             return ""
         seconds = (time.monotonic() - self._started) / fresh * (self._of - done)

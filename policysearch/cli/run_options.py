@@ -82,14 +82,3 @@ def settings_from(words: dict[str, Any]) -> dict[str, Any]:
     """Settings named as in `SearchConfig`; options that were not given are left out."""
     renamed = {"timeout": "timeout_seconds", "budget": "budget_seconds"}
     return {renamed.get(k, k): v for k, v in words.items() if v is not None}
-
-
-def free_directory(data: str, kind: str) -> Path:
-    """A directory name that is not taken: `runs/NAME-1`, `runs/NAME-2`, ..."""
-    stem = (
-        re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data.replace(":", "-")).stem).strip("-.") or "data"
-    )
-    number = 1
-    while Path("runs", f"{stem}-{kind}{number}").exists():
-        number += 1
-    return Path("runs", f"{stem}-{kind}{number}")

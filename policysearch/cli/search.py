@@ -12,7 +12,6 @@ from policysearch.cli.commands import examples
 from policysearch.cli.run_options import (
     Duration,
     data_options,
-    free_directory,
     run_options,
     settings_from,
 )
@@ -55,6 +54,7 @@ def command(out: Path | None, is_json: bool, is_quiet: bool, no_prune: bool, **w
     goes on with `policysearch resume OUT`.
     """
     from policysearch.config import make_config
+    from policysearch.run import free_directory
     from policysearch.study import search
 
     config = make_config(settings_from(words) | {"prune": not no_prune})
@@ -89,6 +89,8 @@ def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None
     if not is_quiet:
         emit()
         emit_table(TITLES, verdict_rows(verdict), right=RIGHT)
+        has_choice = "validation" in verdict
+        emit("* chosen on validation data" if has_choice else "* the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
     has_policy = (where / "policy.json").exists()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from policysearch.data.dataset import Dataset
+from policysearch.errors import InvalidValueError
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed, generator
 from policysearch.transform import Drawer, apply_drawn
@@ -45,8 +46,24 @@ class ImageProxyConfig:
 
 
 def config_for(data: Dataset, device: str = "cpu") -> ImageProxyConfig:
-    """Sizes the proxy to the data: larger batches and gentler steps for larger datasets."""
+    """Sizes the proxy to the data: larger batches for larger datasets.
+
+    Raises:
+      InvalidValueError: When this torch cannot compute on the device.
+    """
+    _check_device(device)
     return ImageProxyConfig(batch_size=50 if len(data) <= 1000 else 128, device=device)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.ones(2, device=device).sum().item()
+    except (RuntimeError, NotImplementedError, AssertionError, ValueError) as error:
+        known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise InvalidValueError(
+            f"`--device` must be one that torch can compute on here ({', '.join(known)}), "
+            f"got {device!r}."
+        ) from error
 
 
 def default_epochs(n_train: int) -> int:
@@ -218,14 +235,15 @@ def seconds_per_epoch(
 ) -> float:
     """Measures an epoch of training here, computing with `n_threads` threads for the time."""
     n_epochs = 3 if len(train) <= 1000 else 1
+    seconds = []
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)  # more threads than cores would measure their quarrel
     try:
-        for _ in range(2):  # the first one warms up
+        for _ in range(3):  # the least of several: the first warms up, others may be disturbed
             proxy = ImageProxy(train, policy, n_epochs, 0, config)
             started = time.perf_counter()
             proxy.fit()
-            seconds = time.perf_counter() - started
+            seconds.append(time.perf_counter() - started)
     finally:
         torch.set_num_threads(before)
-    return seconds / n_epochs
+    return min(seconds) / n_epochs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-TITLES = ("  arm", "mean", "95% interval", "* is", "difference")
+TITLES = ("  arm", "mean", "95% interval", "verdict for *", "difference")
 RIGHT = (1,)
 
 
