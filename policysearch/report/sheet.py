@@ -1,8 +1,9 @@
 """A policy in pictures: what it does to a few samples, op by op or sub-policy by sub-policy.
 
-Policies that draw among ops get a row per op, at the low end, the middle and the high end of its
-range; others get a row per sub-policy with all its steps applied. Chances are told in the labels
-and not drawn: a sheet shows what an op looks like when it acts.
+Policies that draw among ops get two rows as a training would see them, then a row per op, at the
+low end, the middle and the high end of its range; others get a row per sub-policy with all its
+steps applied. Chances are told in the labels and not drawn: those rows show what an op looks like
+when it acts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from policysearch.report.op_words import amount_text, call_text
 from policysearch.report.sheet_layout import Group, Row, draw_sheet
 from policysearch.report.words import percent, summary_sentence
 from policysearch.seeding import uniforms
-from policysearch.transform import Drawn, apply_drawn
+from policysearch.transform import Drawer, Drawn, apply_drawn
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +33,8 @@ MAX_ROWS = 40
 N_PER_LEVEL, N_PER_SUB_POLICY = 4, 10
 _N_EXTRA = 16
 _LEVELS = (("low end", 0.0), ("middle", 0.5), ("high end", 1.0))
+_FIXED = (("", 0.5),)
+N_TRAINING_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,11 @@ def shows_ops(policy: Policy) -> bool:
 
 def n_images(policy: Policy) -> int:
     """How many different samples the sheet of a policy shows."""
-    return N_PER_LEVEL if shows_ops(policy) else N_PER_SUB_POLICY
+    return N_PER_LEVEL if shows_ops(policy) and _has_ranges(policy) else N_PER_SUB_POLICY
+
+
+def _has_ranges(policy: Policy) -> bool:
+    return any(call.low != call.high for _, call in policy.calls())
 
 
 def contact_sheet(
@@ -79,8 +86,10 @@ def contact_sheet(
     x = torch.from_numpy(np.ascontiguousarray(images[: n_images(policy)]))
     names = list(labels[: len(x)])
     if shows_ops(policy):
-        groups = [Group(text, names) for text, _ in _LEVELS]
-        rows, n_left_out = _op_rows(policy, x, seed)
+        levels = _LEVELS if _has_ranges(policy) else _FIXED
+        groups = [Group(text, names) for text, _ in levels]
+        rows, n_left_out = _op_rows(policy, x, seed, levels)
+        rows = training_rows(policy, x, seed, len(levels)) + rows
     else:
         groups = [Group("", names)]
         rows, n_left_out = _sub_policy_rows(policy, x, seed)
@@ -93,13 +102,28 @@ def _note(policy: Policy, n_left_out: int) -> str:
     if not policy.sub_policies:
         return ""
     if shows_ops(policy):
-        text = "Each operation alone, at the ends and the middle of its range."
+        places = ", at the ends and the middle of its range" if _has_ranges(policy) else ""
+        text = f"First as training draws them, then each operation alone{places}."
     else:
         text = "Every step of a sub-policy applied, whatever its chance."
     return f"{text} {n_left_out} more are not shown." if n_left_out else text
 
 
-def _op_rows(policy: Policy, x: torch.Tensor, seed: int) -> tuple[list[Row], int]:
+def training_rows(policy: Policy, x: torch.Tensor, seed: int, n_groups: int) -> list[Row]:
+    """The samples as a training draws them, chances included; every block another epoch."""
+    drawer = Drawer(policy, seed)
+    rows = []
+    for row in range(N_TRAINING_ROWS):
+        epochs = range(row * n_groups, (row + 1) * n_groups)
+        drawn = [drawer.draw(np.arange(len(x)), epoch) for epoch in epochs]
+        blocks = [as_pictures(apply_drawn(x, one, policy)) for one in drawn]
+        rows.append(Row("in training", ["drawn anew in every place"], blocks))
+    return rows
+
+
+def _op_rows(
+    policy: Policy, x: torch.Tensor, seed: int, levels: Sequence[tuple[str, float]]
+) -> tuple[list[Row], int]:
     """A row per different op call, the identity left out."""
     calls: dict[tuple[Any, ...], OpCall] = {}
     for _, call in policy.calls():
@@ -109,7 +133,7 @@ def _op_rows(policy: Policy, x: torch.Tensor, seed: int) -> tuple[list[Row], int
     for number, call in enumerate(list(calls.values())[:MAX_ROWS]):
         fixed = call.low == call.high  # also true for ops without a magnitude
         blocks: list[list[NDArray[np.uint8]] | None] = []
-        for _, level in _LEVELS:
+        for _, level in levels:
             if fixed and level != 0.5:
                 blocks.append(None)
                 continue

@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+import torch
 
 from policysearch.errors import InvalidValueError
 from policysearch.named import resolve_policy
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
-from policysearch.report.sheet import MAX_ROWS, as_pictures, contact_sheet, n_images
+from policysearch.report.sheet import (
+    MAX_ROWS,
+    N_TRAINING_ROWS,
+    as_pictures,
+    contact_sheet,
+    n_images,
+    training_rows,
+)
 
 
 def some_images(shape=(3, 12, 12), n=10, dtype=np.uint8):
@@ -93,3 +101,22 @@ def test_hostile_and_long_labels_stay_on_the_page():
 def test_no_images_are_refused():
     with pytest.raises(InvalidValueError, match="at least one image"):
         contact_sheet(Policy(), some_images(n=0), [], title="t")
+
+
+def test_policy_of_fixed_strength_has_no_empty_columns():
+    ranged = resolve_policy("trivialaugment-wide").policy
+    assert n_images(resolve_policy("randaugment").policy) > n_images(ranged)
+
+
+def test_training_rows_show_draws_with_their_chances():
+    x = torch.from_numpy(some_images((1, 8, 8), n=4))
+    choices = OpCall("invert"), OpCall("solarize_add", 110.0, 110.0)
+    shown = {}
+    for probability in (0.0, 1.0):
+        policy = Policy((SubPolicy((Stage(choices, probability),)),))
+        rows = training_rows(policy, x, 0, 1)
+        assert len(rows) == N_TRAINING_ROWS
+        shown[probability] = np.array([block for row in rows for block in row.blocks])
+    original = np.array(as_pictures(x))
+    assert (shown[0.0] == original).all()
+    assert (shown[1.0] != original).any(axis=(2, 3, 4)).all()
