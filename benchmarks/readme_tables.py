@@ -85,7 +85,16 @@ def _cost(found: dict[str, dict[str, Any]]) -> str:
 def _overhead(path: Path) -> str:
     if not path.exists():
         return ""
-    return json.loads(path.read_text()).get("readme", "")
+    result = json.loads(path.read_text())
+    shown = [
+        f"{m['overhead']:.1%} ({m['overhead_ms_per_trial']:.0f} ms) when the objective is {name}"
+        for name, m in result["measured"].items()
+    ]
+    seconds = result["measured"]["sleeping"]["seconds_per_trial"]
+    return (
+        f"A trial's overhead beside a training of {seconds:.0f} s (suggesting, ledger, process, "
+        f"data; {result['workers']} workers): {', '.join(shown)}.\n  `{result['command']}`"
+    )
 
 
 def main() -> None:
