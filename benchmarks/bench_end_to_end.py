@@ -142,6 +142,10 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _range(n: int) -> str:
+    return "1" if n == 1 else f"1..{n}"
+
+
 def main() -> None:
     """Runs one case and writes `results/end_to_end_<case>.json`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -169,7 +173,7 @@ def main() -> None:
     shown = data if words.case == "digits" else Path(data).name
     result = {
         "claim": "one command from images to a policy with a verdict",
-        "command": f"policysearch search {shown} {' '.join(options)} --seed 1..{n_draws}",
+        "command": f"policysearch search {shown} {' '.join(options)} --seed {_range(n_draws)}",
         "date": now(),
         "machine": {"cores": usable_cores(), "processor": _processor(), "os": platform.system()},
         "versions": versions(),
