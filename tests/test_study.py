@@ -205,6 +205,7 @@ def test_a_verdict_that_failed_is_tried_again_by_resume(tmp_path, finished):
 
 def test_the_budget_ends_the_search_and_later_rungs_still_run(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "seconds_per_epoch", lambda *_: 0.001)
+    monkeypatch.setattr(study, "START_SECONDS", 0.0)
     out = search(tmp_path, with_formula(tmp_path, 0.05), budget_seconds=2.0, trials=1000)
     rungs = [key.split("/")[0] for key in recorded(out)]
     assert 6 <= rungs.count("trial") < 100

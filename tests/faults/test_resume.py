@@ -64,7 +64,7 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(tmp_path, undisturbe
     record, rng = Record(tmp_path), random.Random(0)
     n_killed = 0
     for _ in range(20):
-        session = Session(record.out, tmp_path, seconds=0.03)
+        session = Session(record.out, tmp_path, seconds=0.2)
         time.sleep(rng.uniform(0.0, 1.2))
         session.kill()
         n_killed += session.wait() == -signal.SIGKILL
