@@ -229,7 +229,7 @@ def open_config(path: Path) -> SearchConfig:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
-    names = ("policysearch", "torch", "numpy", "optuna", "scikit-learn", "pillow")
+    names = ("policysearch", "torch", "numpy", "numba", "optuna", "scikit-learn", "pillow")
     found = {"python": platform.python_version()}
     for name in names:
         try:

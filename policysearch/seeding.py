@@ -8,6 +8,7 @@ or the number of loader workers.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import numpy as np
@@ -47,6 +48,16 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z
 
 
+@functools.lru_cache(maxsize=64)
+def _root_key(seed: int) -> NDArray[np.uint64]:
+    return _mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + _GOLDEN)
+
+
+@functools.lru_cache(maxsize=64)
+def _counter(n_draws: int) -> NDArray[np.uint64]:
+    return np.asarray(np.arange(1, n_draws + 1, dtype=np.uint64) * _GOLDEN)
+
+
 def uniforms(
     seed: int, epochs: ArrayLike, indices: ArrayLike, n_draws: int
 ) -> NDArray[np.float64]:
@@ -66,15 +77,11 @@ def uniforms(
       SplitMix64 finaliser: Steele, Lea & Flood, Fast Splittable Pseudorandom Number Generators,
       OOPSLA 2014, figure 17.
     """
-    root = np.uint64(int(seed) & 0xFFFFFFFFFFFFFFFF)
-    epoch = np.asarray(epochs).astype(np.uint64)
+    epoch = np.atleast_1d(np.asarray(epochs)).astype(np.uint64)
     index = np.atleast_1d(np.asarray(indices)).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        key = _mix(np.atleast_1d(root + _GOLDEN))
-        key = _mix(key ^ _mix(np.atleast_1d(epoch * _GOLDEN + np.uint64(1))))
-        key = _mix(key ^ _mix(index * _GOLDEN + np.uint64(2)))
-        counter = np.arange(1, n_draws + 1, dtype=np.uint64) * _GOLDEN
-        bits = _mix(key[:, None] + counter[None, :])
+    key = _mix(_root_key(int(seed)) ^ _mix(epoch * _GOLDEN + np.uint64(1)))
+    key = _mix(key ^ _mix(index * _GOLDEN + np.uint64(2)))
+    bits = _mix(key[:, None] + _counter(n_draws))
     result: NDArray[np.float64] = (bits >> np.uint64(11)).astype(np.float64)
     result *= 1.0 / (1 << 53)
     return result

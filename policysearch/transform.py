@@ -18,14 +18,13 @@ from torch import Tensor
 
 from policysearch.errors import InvalidValueError
 from policysearch.named import PolicySource, resolve_policy
-from policysearch.ops.image_kernels import ImageSettings, apply_stage
+from policysearch.ops.image_kernels import ImageSettings, apply_stages
 from policysearch.ops.registry import check_policy, get_spec
 from policysearch.policy import OpCall, Policy
 from policysearch.samples import as_batch
 from policysearch.seeding import uniforms
 
 _DRAWS_PER_STAGE = 4  # apply?, which choice, magnitude, sign
-_KERNEL_DRAWS = 16  # columns that kernels are given, drawn or zero
 
 
 @dataclass(frozen=True)
@@ -177,23 +176,14 @@ def apply_drawn(x: Tensor, drawn: Drawn, policy: Policy) -> Tensor:
     """
     if len(drawn) != len(x):
         raise InvalidValueError(f"`drawn` must hold {len(x)} samples, got {len(drawn)}.")
-    settings = ImageSettings(policy.interpolation, policy.fill)
-    missing = _KERNEL_DRAWS - drawn.extra.shape[2]
-    extra = np.pad(drawn.extra, ((0, 0), (0, 0), (0, missing)))
-    magnitude = np.where(drawn.is_pixels, _in_fractions(drawn, x), drawn.magnitude)
-    for stage in range(drawn.op_index.shape[1]):
-        index = drawn.op_index[:, stage]
-        if (index < 0).all():
-            continue
-        x = apply_stage(
-            x,
-            drawn.ops,
-            torch.from_numpy(np.ascontiguousarray(index)).to(x.device),
-            torch.from_numpy(np.ascontiguousarray(magnitude[:, stage])).to(x.device),
-            torch.from_numpy(np.ascontiguousarray(extra[:, stage])).to(x.device),
-            settings,
-        )
-    return x
+    return apply_stages(
+        x,
+        drawn.ops,
+        drawn.op_index,
+        np.where(drawn.is_pixels, _in_fractions(drawn, x), drawn.magnitude),
+        drawn.extra,
+        ImageSettings(policy.interpolation, policy.fill),
+    )
 
 
 def _in_fractions(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:

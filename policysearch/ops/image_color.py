@@ -110,18 +110,24 @@ def hue(x: Tensor, turn: NDArray[np.float64]) -> Tensor:
 
 
 def channel_shuffle(x: Tensor, draws: NDArray[np.float64]) -> Tensor:
-    """Puts the channels in another order, all others equally likely, drawn with draw 0.
-
-    Above six channels the order is that of hashed numbers, and may by chance be the old one.
-    """
+    """Puts the channels in another order, see `channel_orders`."""
     n, channels = x.shape[:2]
+    order = to_device(channel_orders(draws, channels), x)
+    return torch.gather(x, 1, order.view(n, channels, 1, 1).expand_as(x))
+
+
+def channel_orders(draws: NDArray[np.float64], channels: int) -> NDArray[np.int64]:
+    """Channel that each channel is taken from: shape `(n, C)`, for at least two channels.
+
+    All orders but the given one are equally likely, drawn with draw 0. Above six channels the
+    order is that of hashed numbers, and may by chance be the old one.
+    """
     if channels <= _MAX_LISTED_CHANNELS:
         orders = _other_orders(channels)
-        order = to_device(orders[(draws[:, 0] * len(orders)).astype(np.int64)], x)
-    else:
-        seeds = (draws[:, 0] * 2.0**53).astype(np.int64)
-        order = normals(to_device(seeds, x), channels).argsort(dim=1)
-    return torch.gather(x, 1, order.view(n, channels, 1, 1).expand_as(x))
+        return orders[(draws[:, 0] * len(orders)).astype(np.int64)]
+    seeds = (draws[:, 0] * 2.0**53).astype(np.int64)
+    order: NDArray[np.int64] = normals(torch.from_numpy(seeds), channels).argsort(dim=1).numpy()
+    return order
 
 
 @functools.cache

@@ -82,15 +82,20 @@ def blur(x: Tensor, magnitude: NDArray[np.float64]) -> Tensor:
     Border pixels are repeated outside. Multiplications and additions are separate calls, so the
     result does not depend on the batch, nor on whether a device fuses them.
     """
+    values = working(x)
+    taps = [per_sample(w, values) for w in blur_taps(magnitude).T]
+    return rounded(_blur_along(_blur_along(values, taps, 3), taps, 2), x)
+
+
+def blur_taps(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of a blur from the middle outwards, shape `(n, reach + 1)`; the longest decides."""
     sigma = np.abs(magnitude)
     reach = np.maximum(np.ceil(_BLUR_REACH * sigma), 1)
     offsets = np.arange(int(reach.max()) + 1)
     weights = np.exp(-0.5 * (offsets / np.maximum(sigma, 1e-6)[:, None]) ** 2)
     weights *= offsets <= reach[:, None]
     weights /= 2 * weights.sum(axis=1, keepdims=True) - weights[:, :1]
-    values = working(x)
-    taps = [per_sample(w, values) for w in weights.T]
-    return rounded(_blur_along(_blur_along(values, taps, 3), taps, 2), x)
+    return weights
 
 
 def _blur_along(values: Tensor, taps: list[Tensor], dim: int) -> Tensor:
@@ -156,12 +161,31 @@ def cutout(
     References:
       DeVries & Taylor, 2017 (arXiv:1708.04552).
     """
-    height, width = x.shape[2:]
-    side = np.floor(magnitude * min(height, width) + 0.5)
-    covered = []
-    for draw, length in ((0, width), (1, height)):
-        start = np.floor(draws[:, draw] * length) - side // 2
-        place = np.arange(length) - start[:, None]
-        covered.append(to_device((place >= 0) & (place < side[:, None]), x))
-    is_covered = covered[0][:, None, None, :] & covered[1][:, None, :, None]
+    box = cutout_box(magnitude, draws, (x.shape[2], x.shape[3]))
+    left, top_row, right, bottom = (to_device(edge.copy(), x)[:, None] for edge in box.T)
+    column = torch.arange(x.shape[3], device=x.device)
+    row = torch.arange(x.shape[2], device=x.device)
+    is_column = (column >= left) & (column < right)
+    is_row = (row >= top_row) & (row < bottom)
+    is_covered = is_column[:, None, None, :] & is_row[:, None, :, None]
     return x.masked_fill(is_covered, fill_value(x, fill))
+
+
+def cutout_box(
+    magnitude: NDArray[np.float64], draws: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Place of a cutout in images of `size` (height, width).
+
+    Returns:
+      Shape `(n, 4)`: first column, first row, one past the last column, one past the last row;
+      inside the image.
+    """
+    height, width = size
+    side = np.floor(magnitude * min(height, width) + 0.5)
+    starts = [
+        np.floor(draws[:, k] * length) - side // 2 for k, length in enumerate((width, height))
+    ]
+    ends = [start + side for start in starts]
+    limits = (width, height, width, height)
+    edges = [np.clip(edge, 0, limit) for edge, limit in zip(starts + ends, limits, strict=True)]
+    return np.stack(edges, axis=1).astype(np.int64)

@@ -7,8 +7,9 @@ corner (AutoAugment passes `center=[0, 0]`), rotations and scales keep the middl
 translations are cut to whole pixels, towards zero.
 
 Nearest repeats Pillow's arithmetic, 16.16 fixed point where an axis is mixed and running sums of
-doubles where none is, and equals it in every pixel. Bilinear computes in float32 where Pillow
-uses doubles, and is within one level. In both a pixel whose centre falls outside the image is
+doubles where none is, and equals it in every pixel. Bilinear on `uint8` equals it too in machine
+code; the torch kernel below computes in float32 where Pillow uses doubles, and is within one
+level. In both a pixel whose centre falls outside the image is
 filled, and neighbours beyond the border repeat it. One difference to torchvision is left: it
 sends a shear through degrees and back, so a centre that falls exactly on the border of the image
 may lie a rounding error outside there; nearest does not see that, bilinear does.
@@ -39,7 +40,7 @@ _Rows = NDArray[np.intp]
 _Size = tuple[int, int]  # width, height
 _ONE = 65536.0
 # Largest image side whose 16.16 coordinates fit in 32 bits under every allowed magnitude.
-_MAX_SIDE_INT32 = 2000
+MAX_SIDE_INT32 = 2000
 # Added before fractions are dropped, so that float32 rounding does not turn 200 into 199.
 _BELOW_LEVEL = 2.0**-8
 
@@ -70,9 +71,14 @@ def _translate_y(matrix: _Floats, rows: _Rows, op: OpRows, size: _Size) -> None:
     matrix[5, rows] = -whole_pixels(op.magnitude, size[1])
 
 
+def _to_15_digits(values: _Floats) -> _Floats:
+    """Rounds as Pillow's `rotate` does, with Python: numpy may be off by one in the last digit."""
+    return np.array([round(value, 15) for value in values.tolist()])
+
+
 def _rotate(matrix: _Floats, rows: _Rows, op: OpRows, size: _Size) -> None:
     angle = -np.deg2rad(op.magnitude % 360.0)
-    cos, sin = np.round(np.cos(angle), 15), np.round(np.sin(angle), 15)
+    cos, sin = _to_15_digits(np.cos(angle)), _to_15_digits(np.sin(angle))
     x, y = size[0] / 2, size[1] / 2
     matrix[0, rows], matrix[1, rows], matrix[2, rows] = cos, sin, (cos * -x + sin * -y) + x
     matrix[3, rows], matrix[4, rows], matrix[5, rows] = -sin, cos, (-sin * -x + cos * -y) + y
@@ -140,9 +146,7 @@ def apply(x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
     fill = fill_value(x, settings.fill)
     if settings.interpolation == "nearest":
         return resample_nearest(x, matrix, fill)
-    # A move by whole pixels needs no weights, and stays exact without them.
-    a, b, c, d, e, f = matrix
-    is_whole = (np.abs(a) == 1) & (np.abs(e) == 1) & (b == 0) & (d == 0) & (c % 1 + f % 1 == 0)
+    is_whole = are_whole_moves(matrix)
     groups = [
         (rows, functools.partial(resample, matrix=matrix[:, rows], fill=fill))
         for rows, resample in (
@@ -152,6 +156,12 @@ def apply(x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
         if rows.size
     ]
     return in_groups(x, groups)
+
+
+def are_whole_moves(matrix: _Floats) -> NDArray[np.bool_]:
+    """Which matrices flip and shift by whole pixels only: they need no weights, and are exact."""
+    a, b, c, d, e, f = np.abs(matrix)
+    return np.asarray((a == 1) & (e == 1) & (b == 0) & (d == 0) & (c % 1 + f % 1 == 0))
 
 
 def _fixed(values: _Floats) -> _Floats:
@@ -165,8 +175,13 @@ def _running(start: _Floats, step: _Floats, count: int) -> _Floats:
     return np.asarray(np.floor(np.cumsum(terms, axis=1)) * _ONE)
 
 
-def _fixed_terms(matrix: _Floats, width: int, height: int) -> tuple[_Floats, ...]:
-    """Input coordinates in 16.16 as a part by column and a part by row, for x and for y."""
+def fixed_coordinates(matrix: _Floats, width: int, height: int) -> tuple[_Floats, ...]:
+    """Input coordinates of `matrix`, shape `(6, n)`, in 16.16.
+
+    Returns:
+      The parts of x by column and by row, then those of y: `(n, W)`, `(n, H)`, `(n, W)`,
+      `(n, H)`, whole numbers.
+    """
     a, b, c, d, e, f = matrix
     column, row = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     a16, b16, _, d16, e16, _ = _fixed(matrix)[:, :, None]
@@ -193,8 +208,8 @@ def resample_nearest(x: Tensor, matrix: _Floats, fill: float) -> Tensor:
       Pillow, `src/libImaging/Geometry.c`: `affine_fixed` and `ImagingScaleAffine`.
     """
     n, channels, height, width = x.shape
-    whole = np.int32 if max(width, height) <= _MAX_SIDE_INT32 else np.int64
-    terms = _fixed_terms(matrix, width, height)
+    whole = np.int32 if max(width, height) <= MAX_SIDE_INT32 else np.int64
+    terms = fixed_coordinates(matrix, width, height)
     x_column, x_row, y_column, y_row = (to_device(t.astype(whole), x) for t in terms)
     # A rim of filled pixels takes whatever falls outside, and shifts all places by one.
     column = (x_column[:, None, :] + x_row[:, :, None]).__irshift__(16).clamp_(-1, width)

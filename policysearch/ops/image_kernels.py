@@ -1,136 +1,185 @@
-"""The way into the image kernels: one stage of a policy on a batch.
+"""The way into the image kernels: the stages of a policy on a batch.
 
-Every sample brings its own operation and magnitude. A stage sorts the samples into families and
-calls each family once, so that the number of torch calls depends on the operations that occur
-and not on the number of samples. Kernels know no policy, no level and no probability.
+Kernels know no policy, no level and no probability. Two sets of them have one meaning: machine
+code for `uint8` on the CPU (`image_native`), torch for everything else (`image_torch`). A sample
+takes the way that knows all its operations, so its result does not depend on the others.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from policysearch.errors import InvalidValueError
-from policysearch.ops import image_color, image_filter, image_geometry, image_table
-from policysearch.ops.kernel import N_DRAWS, OP_CODE, OP_NAMES, ImageSettings, OpRows, in_groups
+from policysearch.ops import image_torch
+from policysearch.ops.image_geometry import MAX_SIDE_INT32
+from policysearch.ops.kernel import N_DRAWS, OP_CODE, ImageSettings, OpRows, in_groups
 from policysearch.ops.registry import get_spec, op_table
 
-__all__ = ["ImageSettings", "apply_stage"]
+__all__ = ["ImageSettings", "apply_stages"]
 
-_Family = Callable[[Tensor, OpRows, ImageSettings], Tensor]
-_FAMILIES: tuple[_Family, ...] = (
-    image_geometry.apply,
-    image_table.apply,
-    image_color.apply,
-    image_filter.apply,
-)
-_FAMILY_OPS = (image_geometry.OPS, image_table.OPS, image_color.OPS, image_filter.OPS)
-_NO_FAMILY = -1
+Kernels = Callable[[Tensor, OpRows, ImageSettings], Tensor]
 
-
-def _family_of(name: str) -> int:
-    for family, names in enumerate(_FAMILY_OPS):
-        if name in names:
-            return family
-    return _NO_FAMILY
-
-
-# Family of each op code, and magnitude that is the identity (NaN: none).
-_CODE_FAMILY = np.array([_family_of(name) for name in OP_NAMES])
+# Magnitude of each op code that is the identity (NaN: none).
 _CODE_IDLE = np.array(
     [
         spec.low if spec.is_identity_at_low and spec.has_magnitude else np.nan
         for spec in op_table("image").values()
     ]
+    + [np.nan]
 )
 
 
-def apply_stage(
+def apply_stages(
     x: Tensor,
     ops: Sequence[str],
-    op_index: Tensor,
-    magnitude: Tensor,
-    draws: Tensor,
+    op_index: ArrayLike,
+    magnitude: ArrayLike,
+    draws: ArrayLike,
     settings: ImageSettings,
+    kernels: Kernels | None = None,
 ) -> Tensor:
-    """Applies to every sample its own operation, as `image-1` defines it.
+    """Applies to every sample its own operations, one per stage, as `image-1` defines them.
 
     Args:
-      x: Shape `(n, C, H, W)`, on any device: `uint8`; `uint16`, computed as floats and rounded
-        back; or floating in [0, 1] (half precision is computed in float32).
+      x: Shape `(n, C, H, W)`, on any device, in any memory layout: `uint8`; `uint16`, computed as
+        floats and rounded back; or floating in [0, 1] (half precision is computed in float32).
       ops: Names of operations.
-      op_index: Shape `(n,)`, int64: entry of `ops` for each sample, -1 to leave it as it is.
-      magnitude: Shape `(n,)`, float64: in the default unit of the op, with its sign; ignored
-        by ops without a magnitude.
-      draws: Shape `(n, 16)` or wider, float64: uniform numbers in [0, 1).
+      op_index: Shape `(n, n_stages)`, integers: entry of `ops`, -1 to leave the sample alone.
+      magnitude: Shape `(n, n_stages)`: in the default unit of the op, with its sign; ignored by
+        ops without a magnitude.
+      draws: Shape `(n, n_stages, k)`: uniform numbers in [0, 1); missing ones up to 16 are 0.
       settings: Interpolation and fill.
+      kernels: Kernels to use; the default is the fastest that know the dtype and device.
 
     Returns:
-      A new tensor of the same shape and dtype, on the same device. Changed floats are cut to
-      [0, 1]; NaN stays NaN. The result of a sample does not depend on the others.
+      A new tensor of the same shape, dtype and device; `x` itself where nothing is to be done.
+      Changed floats are cut to [0, 1]; NaN stays NaN. The result of a sample does not depend on
+      the others.
 
     Raises:
       UnknownNameError: An operation is not in the table.
       InvalidValueError: A shape or dtype breaks the rules above.
     """
-    codes = np.array([_code(name) for name in ops], dtype=np.int64)
-    rows = _rows(x, codes, op_index, magnitude, draws)
-    if x.dtype == torch.uint16:
-        values = x.to(torch.float32) / 65535
-        out = _apply_families(values, rows, settings)
-        return torch.round(out * 65535).to(torch.uint16)
-    if x.dtype in (torch.float16, torch.bfloat16):
-        return _apply_families(x.to(torch.float32), rows, settings).to(x.dtype)
-    return _apply_families(x, rows, settings)
+    check_images(x)
+    stages = as_rows(ops, np.asarray(op_index), np.asarray(magnitude), np.asarray(draws))
+    if len(stages.code) != len(x):
+        raise InvalidValueError(
+            f"`op_index` must have shape ({len(x)}, n_stages), got {stages.code.shape}."
+        )
+    if x.numel() == 0 or (stages.code < 0).all():
+        return x
+    return (kernels or _fastest(x))(x, stages, settings)
 
 
-def _code(name: str) -> int:
-    return OP_CODE[get_spec("image", name).name]
-
-
-def _rows(
-    x: Tensor, codes: NDArray[np.int64], op_index: Tensor, magnitude: Tensor, draws: Tensor
-) -> OpRows:
-    """Checks the arguments of a stage and moves its plan to the host; code -1: leave alone."""
+def check_images(x: Tensor) -> None:
+    """Raises `InvalidValueError` where `x` is no batch of images that kernels know."""
     if x.ndim != 4:
         raise InvalidValueError(f"`x` must have shape (n, C, H, W), got {tuple(x.shape)}.")
     if x.dtype not in (torch.uint8, torch.uint16) and not x.dtype.is_floating_point:
         raise InvalidValueError(f"`x` must be uint8, uint16 or floating, got {x.dtype}.")
-    n = x.shape[0]
-    if op_index.shape != (n,) or magnitude.shape != (n,):
-        raise InvalidValueError(
-            f"`op_index` and `magnitude` must have shape ({n},), "
-            f"got {tuple(op_index.shape)} and {tuple(magnitude.shape)}."
-        )
-    if draws.ndim != 2 or draws.shape[0] != n or draws.shape[1] < N_DRAWS:
-        raise InvalidValueError(
-            f"`draws` must have shape ({n}, at least {N_DRAWS}), got {tuple(draws.shape)}."
-        )
-    index = op_index.cpu().numpy()
-    if n and not -1 <= index.min() <= index.max() < len(codes):
-        raise InvalidValueError(f"`op_index` must be in [-1, {len(codes) - 1}].")
-    code = np.append(codes, -1)[index]
-    return OpRows(code, magnitude.cpu().numpy().astype(np.float64), draws.cpu().numpy())
 
 
-def _apply_families(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:
-    is_idle = (rows.code < 0) | (_CODE_IDLE[rows.code] == rows.magnitude)
-    family = np.where(is_idle, _NO_FAMILY, _CODE_FAMILY[rows.code])
-    present: set[int] = set(family.tolist())
-    if x.numel() == 0 or present <= {_NO_FAMILY}:
-        return x.clone()
-    groups: list[tuple[NDArray[np.intp], Callable[[Tensor], Tensor]]] = []
-    for k in sorted(present):
-        chosen = (family == k).nonzero()[0]
-        groups.append((chosen, _change(k, rows.take(chosen), settings)))
+def as_rows(
+    ops: Sequence[str],
+    op_index: NDArray[np.int64],
+    magnitude: NDArray[np.float64],
+    draws: NDArray[np.float64],
+) -> OpRows:
+    """Stages as kernels read them, checked; operations that change nothing get code -1."""
+    shape = op_index.shape
+    if len(shape) != 2 or magnitude.shape != shape:
+        raise InvalidValueError(
+            "`op_index` and `magnitude` must have shape (n, n_stages), "
+            f"got {shape} and {magnitude.shape}."
+        )
+    if draws.ndim != 3 or draws.shape[:2] != shape:
+        raise InvalidValueError(
+            f"`draws` must have shape ({shape[0]}, {shape[1]}, k), got {draws.shape}."
+        )
+    if op_index.size and not -1 <= op_index.min() <= op_index.max() < len(ops):
+        raise InvalidValueError(f"`op_index` must be in [-1, {len(ops) - 1}].")
+    code = _codes(tuple(ops))[op_index]
+    code = np.where(_CODE_IDLE[code] == magnitude, -1, code)
+    if draws.shape[2] < N_DRAWS:
+        given, draws = draws, np.zeros((*shape, N_DRAWS))
+        draws[:, :, : given.shape[2]] = given
+    return OpRows(code, np.asarray(magnitude, dtype=np.float64), draws)
+
+
+@functools.lru_cache(maxsize=64)
+def _codes(ops: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.array([OP_CODE[get_spec("image", name).name] for name in ops] + [-1])
+
+
+def _fastest(x: Tensor) -> Kernels:
+    compiler = compiler_for(x)
+    return image_torch.apply if compiler is None else functools.partial(_by_ability, compiler)
+
+
+def compiler_for(x: Tensor) -> ModuleType | None:
+    """The module `image_program` where machine code takes images like these."""
+    if x.dtype != torch.uint8 or x.device.type != "cpu" or max(x.shape[2:]) > MAX_SIDE_INT32:
+        return None
+    return native_compiler()
+
+
+@functools.cache
+def native_compiler() -> ModuleType | None:
+    """The module `image_program`, or `None` where numba cannot be imported."""
+    try:
+        from policysearch.ops import image_program
+    except ImportError:
+        return None
+    return image_program
+
+
+def _by_ability(
+    compiler: ModuleType, x: Tensor, stages: OpRows, settings: ImageSettings
+) -> Tensor:
+    is_known = compiler.knows(stages.code)
+    groups = [
+        (rows, functools.partial(kernels, stages=stages.take(rows), settings=settings))
+        for rows, kernels in (
+            (is_known.nonzero()[0], compiler.apply),
+            ((~is_known).nonzero()[0], image_torch.apply),
+        )
+        if rows.size
+    ]
     return in_groups(x, groups)
 
 
-def _change(family: int, rows: OpRows, settings: ImageSettings) -> Callable[[Tensor], Tensor]:
-    if family == _NO_FAMILY:
-        return lambda part: part
-    return lambda part: _FAMILIES[family](part, rows, settings)
+class StagesAhead:
+    """Stages of samples to come, each of which is one image of the same shape, dtype and device.
+
+    Compiling them together costs about as much as compiling one.
+
+    Args:
+      stages: One row for each sample to come.
+      like: A batch with the shape, dtype and device of the images.
+      settings: Interpolation and fill.
+    """
+
+    def __init__(self, stages: OpRows, like: Tensor, settings: ImageSettings) -> None:
+        self._stages = stages
+        self._settings = settings
+        self._is_idle = np.asarray((stages.code < 0).all(axis=1))
+        compiler = compiler_for(like)
+        self._program = None
+        if compiler is not None and compiler.knows(stages.code).all():
+            self._program = compiler.Program(stages, like, settings)
+
+    def apply(self, x: Tensor, row: int) -> Tensor:
+        """Applies the stages of a row to `x`, shape `(1, C, H, W)`; see `apply_stages`."""
+        if self._is_idle[row]:
+            return x
+        if self._program is not None:
+            result: Tensor = self._program.run(x, row)
+            return result
+        return _fastest(x)(x, self._stages.take(np.array([row])), self._settings)

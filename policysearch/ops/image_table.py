@@ -23,7 +23,7 @@ _Bytes = NDArray[np.uint8]
 
 _LEVELS = np.arange(256)
 # Below this an image has less than 255 pixels darker than its brightest: nothing to equalize.
-_MIN_EQUALIZED_PIXELS = 256
+MIN_EQUALIZED_PIXELS = 256
 # Part of a level by which a float may miss the level it stands for.
 _SLACK = 1e-3
 
@@ -53,10 +53,10 @@ def tables(x: Tensor, op: OpRows) -> _Bytes:
     table = np.empty((n, channels, 256), dtype=np.uint8)
     for name, rows in op.groups():
         part = op.take(rows)
-        if name in _PLAIN_TABLES:
-            table[rows] = _PLAIN_TABLES[name](part.magnitude[:, None])[:, None]
+        if name in PLAIN_TABLES:
+            table[rows] = PLAIN_TABLES[name](part.magnitude[:, None])[:, None]
         elif name == "channel_shift":
-            table[rows] = _nearest(_LEVELS + 255 * _shifts(part, channels)[:, :, None])
+            table[rows] = channel_tables(part, channels)
         else:
             images = x if len(rows) == n else x.index_select(0, to_device(rows, x))
             table[rows] = _IMAGE_TABLES[name](images, part)
@@ -103,7 +103,7 @@ def _gamma(m: _Floats) -> _Bytes:
     return _nearest(255 * (_LEVELS / 255) ** _exponent(m))
 
 
-_PLAIN_TABLES: dict[str, Callable[[_Floats], _Bytes]] = {
+PLAIN_TABLES: dict[str, Callable[[_Floats], _Bytes]] = {
     "brightness": _brightness,
     "invert": _invert,
     "posterize": _posterize,
@@ -120,6 +120,11 @@ def _shifts(op: OpRows, channels: int) -> _Floats:
     """
     draws = op.draws[:, np.arange(channels) % op.draws.shape[1]]
     return op.magnitude[:, None] * (2 * draws - 1)
+
+
+def channel_tables(op: OpRows, channels: int) -> _Bytes:
+    """Tables of a channel shift, shape `(n, C, 256)`."""
+    return _nearest(_LEVELS + 255 * _shifts(op, channels)[:, :, None])
 
 
 def _contrast(x: Tensor, op: OpRows) -> _Bytes:
@@ -150,7 +155,7 @@ def histograms(x: Tensor) -> NDArray[np.int64]:
 
 def _equalize(x: Tensor, _op: OpRows) -> _Bytes:
     """Spreads the levels evenly over the pixels (`ImageOps.equalize`)."""
-    if x.shape[2] * x.shape[3] < _MIN_EQUALIZED_PIXELS:
+    if x.shape[2] * x.shape[3] < MIN_EQUALIZED_PIXELS:
         return _LEVELS.astype(np.uint8)
     return equalize_table(histograms(x))
 
@@ -243,4 +248,4 @@ _CURVES: dict[str, Callable[[Tensor, _Floats], Tensor]] = {
     "equalize": _equalize_float,
 }
 
-OPS = frozenset(_PLAIN_TABLES) | frozenset(_IMAGE_TABLES) | {"channel_shift"}
+OPS = frozenset(PLAIN_TABLES) | frozenset(_IMAGE_TABLES) | {"channel_shift"}

@@ -41,9 +41,10 @@ class OpRows:
     """Operation, magnitude and uniform numbers of each sample that a kernel gets.
 
     Attributes:
-      code: Shape `(n,)`, entry of `OP_NAMES`.
-      magnitude: Shape `(n,)`, default unit of the op, signed.
-      draws: Shape `(n, n_draws)`, uniform in [0, 1).
+      code: Shape `(n,)`, or `(n, n_stages)` before the stages part: entry of `OP_NAMES`, below 0
+        for none.
+      magnitude: Shape of `code`, default unit of the op, signed.
+      draws: Shape of `code` and one axis more, uniform in [0, 1).
     """
 
     code: NDArray[np.int64]
@@ -54,10 +55,15 @@ class OpRows:
         """The given samples only."""
         return OpRows(self.code[rows], self.magnitude[rows], self.draws[rows])
 
+    def flat(self) -> OpRows:
+        """All stages of all samples in one row."""
+        n = self.code.size
+        return OpRows(self.code.reshape(n), self.magnitude.reshape(n), self.draws.reshape(n, -1))
+
     def groups(self) -> list[tuple[str, NDArray[np.intp]]]:
         """The ops that occur, in table order, each with the samples that have it."""
         codes = sorted(set(self.code.tolist()))
-        return [(OP_NAMES[c], (self.code == c).nonzero()[0]) for c in codes]
+        return [(OP_NAMES[c], (self.code == c).nonzero()[0]) for c in codes if c >= 0]
 
 
 def to_device(values: NDArray[np.generic], like: Tensor) -> Tensor:

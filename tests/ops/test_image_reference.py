@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from contracts.kernel_calls import apply_stage
 
 from policysearch.ops.image_filter import normals
-from policysearch.ops.image_kernels import ImageSettings, apply_stage
+from policysearch.ops.image_kernels import ImageSettings
 
 
 def arrays(n, channels, height, width, seed=0):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contracts.kernel_calls import apply_stage
 from contracts.op_contract import (
     FloatAgreesWithLevels,
     IdentityContract,
@@ -11,7 +12,7 @@ from contracts.op_contract import (
 )
 
 from policysearch.errors import InvalidValueError, UnknownNameError
-from policysearch.ops.image_kernels import ImageSettings, apply_stage
+from policysearch.ops.image_kernels import ImageSettings
 
 
 class TestImageOps(OpContract):
@@ -30,14 +31,14 @@ class TestFloatImages(FloatAgreesWithLevels):
     pass
 
 
-def call(x, ops=("invert",), index=0, magnitude=0.0, n_draws=16):
+def call(x, ops=("invert",), index=0, magnitude=0.0, drawn=(16,)):
     n = len(x)
     return apply_stage(
         x,
         list(ops),
         torch.full((n,), index),
         torch.full((n,), magnitude, dtype=torch.float64),
-        torch.zeros((n, n_draws), dtype=torch.float64),
+        torch.zeros((n, *drawn), dtype=torch.float64),
         ImageSettings(),
     )
 
@@ -65,7 +66,7 @@ def test_an_unknown_op_suggests_the_nearest():
         (torch.zeros(1, 3, 4, 4, dtype=torch.int64), {}, "uint8"),
         (torch.zeros(1, 3, 4, 4), {"index": 1}, "op_index"),
         (torch.zeros(1, 3, 4, 4), {"index": -2}, "op_index"),
-        (torch.zeros(1, 3, 4, 4), {"n_draws": 2}, "draws"),
+        (torch.zeros(1, 3, 4, 4), {"drawn": ()}, "draws"),
     ],
 )
 def test_wrong_arguments_say_which_rule_they_break(x, arguments, text):

@@ -1,0 +1,74 @@
+"""The operations of a batch in torch: any device, any dtype that images have.
+
+Every sample brings its own operation and magnitude. A stage sorts the samples into families and
+calls each family once, so that the number of torch calls depends on the operations that occur
+and not on the number of samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from policysearch.ops import image_color, image_filter, image_geometry, image_table
+from policysearch.ops.kernel import OP_NAMES, ImageSettings, OpRows, in_groups
+
+_Family = Callable[[Tensor, OpRows, ImageSettings], Tensor]
+_FAMILIES: tuple[_Family, ...] = (
+    image_geometry.apply,
+    image_table.apply,
+    image_color.apply,
+    image_filter.apply,
+)
+_FAMILY_OPS = (image_geometry.OPS, image_table.OPS, image_color.OPS, image_filter.OPS)
+_NO_FAMILY = -1
+
+
+def _family_of(name: str) -> int:
+    for family, names in enumerate(_FAMILY_OPS):
+        if name in names:
+            return family
+    return _NO_FAMILY
+
+
+_CODE_FAMILY = np.array([*map(_family_of, OP_NAMES), _NO_FAMILY])
+
+
+def apply(x: Tensor, stages: OpRows, settings: ImageSettings) -> Tensor:
+    """Applies all stages in turn; see `image_kernels.apply_stages`, which checks and calls it."""
+    x = x.contiguous()
+    for stage in range(stages.code.shape[1]):
+        rows = OpRows(stages.code[:, stage], stages.magnitude[:, stage], stages.draws[:, stage])
+        if (rows.code >= 0).any():
+            x = _apply_stage(x, rows, settings)
+    return x
+
+
+def _apply_stage(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:
+    if x.dtype == torch.uint16:
+        values = x.to(torch.float32) / 65535
+        out = _apply_families(values, rows, settings)
+        return torch.round(out * 65535).to(torch.uint16)
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return _apply_families(x.to(torch.float32), rows, settings).to(x.dtype)
+    return _apply_families(x, rows, settings)
+
+
+def _apply_families(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:
+    family = _CODE_FAMILY[rows.code]
+    present: set[int] = set(family.tolist())
+    groups: list[tuple[NDArray[np.intp], Callable[[Tensor], Tensor]]] = []
+    for k in sorted(present):
+        chosen = (family == k).nonzero()[0]
+        groups.append((chosen, _change(k, rows.take(chosen), settings)))
+    return in_groups(x, groups)
+
+
+def _change(family: int, rows: OpRows, settings: ImageSettings) -> Callable[[Tensor], Tensor]:
+    if family == _NO_FAMILY:
+        return lambda part: part
+    return lambda part: _FAMILIES[family](part, rows, settings)

@@ -1,0 +1,157 @@
+"""Machine code for bytes on the CPU: the same pixels as torch, wherever and however it runs."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from contracts.op_contract import images
+
+from policysearch.named import resolve_policy
+from policysearch.ops import image_native, image_torch
+from policysearch.ops.image_geometry import MAX_SIDE_INT32
+from policysearch.ops.image_kernels import ImageSettings, apply_stages, compiler_for
+from policysearch.ops.image_program import OPS, VALUES_PER_THREAD
+from policysearch.ops.registry import op_table
+from policysearch.ops.threads import in_threads
+from policysearch.transform import Drawer
+
+SETTINGS = ImageSettings("nearest", 0.5)
+NAMED = ["autoaugment-cifar10", "randaugment", "trivialaugment-wide", "uniformaugment"]
+
+
+def stages_of(name, n):
+    drawn = Drawer(resolve_policy(name).policy, seed=1).draw(range(n))
+    return drawn.ops, drawn.op_index, drawn.magnitude, drawn.extra
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 20), (4, 17, 33)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_whole_policies_are_those_of_torch(name, shape, layout):
+    x = images(200, *shape, torch.uint8).contiguous(memory_format=layout)
+    stages = stages_of(name, 200)
+    y = apply_stages(x, *stages, SETTINGS)
+    assert torch.equal(y, apply_stages(x, *stages, SETTINGS, kernels=image_torch.apply))
+    assert y.stride() == x.stride(), "the layout was changed"
+
+
+def test_every_op_but_noise_has_machine_code():
+    assert set(op_table("image")) - {"identity", "gaussian_noise"} == OPS
+
+
+def test_noise_is_added_to_its_samples_only():
+    x = images(4, 3, 12, 12, torch.uint8)
+    stages = (
+        ["gaussian_noise", "invert"],
+        [[0, -1], [1, 1], [1, 0], [-1, 1]],
+        np.full((4, 2), 0.2),
+        np.random.default_rng(0).random((4, 2, 16)),
+    )
+    y = apply_stages(x, *stages, SETTINGS)
+    assert torch.equal(y, apply_stages(x, *stages, SETTINGS, kernels=image_torch.apply))
+    assert torch.equal(y[1], x[1])
+    assert not torch.equal(y[0], x[0])
+
+
+def test_all_kinds_of_batches_share_one_compilation():
+    """A second set of machine types would cost seconds of compiling in the middle of a run."""
+    for x in (
+        images(3, 1, 8, 8, torch.uint8),
+        images(3, 3, 20, 9, torch.uint8).contiguous(memory_format=torch.channels_last),
+        images(6, 3, 8, 8, torch.uint8)[::2],
+    ):
+        for name in OPS:
+            spec = op_table("image")[name]
+            magnitude = np.full((3, 1), spec.magnitude(0.5) if spec.has_magnitude else 0.0)
+            for interpolation in ("nearest", "bilinear"):
+                settings = ImageSettings(interpolation, 0.5)
+                apply_stages(x, [name], [[0]] * 3, magnitude, np.full((3, 1, 16), 0.3), settings)
+    assert len(image_native.run.signatures) == 1
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_threads_share_a_batch_without_a_trace(n_threads):
+    n = 4 * VALUES_PER_THREAD // (3 * 64 * 64) + 1
+    x = images(n, 3, 64, 64, torch.uint8)
+    stages = stages_of("randaugment", n)
+    alone = apply_stages(x, *stages, SETTINGS)
+    torch.set_num_threads(n_threads)
+    try:
+        assert torch.equal(apply_stages(x, *stages, SETTINGS), alone)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_parts_cover_the_range_side_by_side():
+    together = threading.Barrier(3, timeout=20)
+    seen = []
+
+    def work(first, last):
+        together.wait()  # breaks where one part waits for another to end
+        seen.append((first, last))
+
+    in_threads(work, 10, 3)
+    assert sorted(seen) == [(0, 3), (3, 6), (6, 10)]
+
+
+def test_an_error_in_a_thread_reaches_the_caller():
+    def work(first, last):
+        if first:
+            raise ValueError("broken part")
+
+    with pytest.raises(ValueError, match="broken part"):
+        in_threads(work, 10, 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # it is the point
+def test_a_forked_child_has_threads_of_its_own():
+    seen = []
+
+    def work(first, last):
+        seen.append((first, last))
+
+    in_threads(work, 8, 2)
+    child = os.fork()
+    if child == 0:
+        seen.clear()
+        in_threads(work, 8, 2)
+        os._exit(0 if sorted(seen) == [(0, 4), (4, 8)] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_sides_beyond_32_bits_are_left_to_torch():
+    assert compiler_for(torch.zeros(1, 1, MAX_SIDE_INT32, 2, dtype=torch.uint8)) is not None
+    x = torch.zeros(1, 1, 2, MAX_SIDE_INT32 + 1, dtype=torch.uint8)
+    x[..., 0] = 9
+    assert compiler_for(x) is None
+    y = apply_stages(x, ["flip_horizontal"], [[0]], [[0.0]], np.zeros((1, 1, 16)), SETTINGS)
+    assert (y[..., -1] == 9).all()
+
+
+WITHOUT_NUMBA = """
+import sys
+sys.modules["numba"] = None  # what an absent package looks like
+import numpy as np, torch, policysearch
+x = torch.arange(8 * 3 * 16 * 16, dtype=torch.int32).remainder(251).to(torch.uint8)
+y = policysearch.load_policy("uniformaugment", seed=1)(x.view(8, 3, 16, 16), index=range(8))
+sys.stdout.buffer.write(y.numpy().tobytes())
+"""
+
+
+def test_without_numba_torch_makes_the_same_pixels():
+    outputs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+        for program in (WITHOUT_NUMBA, WITHOUT_NUMBA.replace('sys.modules["numba"] = None', ""))
+    ]
+    assert len(outputs[0]) == 8 * 3 * 16 * 16
+    assert outputs[0] == outputs[1]
+
+
+def test_code_is_compiled_where_no_folder_can_keep_it():
+    scope = {}
+    exec(compile("def double(x: float) -> float:\n    return x + x", "<nowhere>", "exec"), scope)
+    assert image_native.kept(scope["double"])(1.5) == 3.0
