@@ -50,7 +50,14 @@ def _from_tensor(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         raise InvalidValueError(f"An image must not be empty, got shape {tuple(x.shape)}.")
     if x.is_floating_point() and x.device.type == "cpu" and x.numel():
         _check_range(float(x.min()), float(x.max()))
-    return batch, (lambda out: out if x.ndim == 4 else out[0])
+    kind = type(x)
+    if kind is not Tensor:  # such as `torchvision.tv_tensors.Image`: what goes in comes out
+        return batch.as_subclass(Tensor), lambda out: _unbatched(out, x.ndim).as_subclass(kind)
+    return batch, lambda out: _unbatched(out, x.ndim)
+
+
+def _unbatched(out: Tensor, ndim: int) -> Tensor:
+    return out if ndim == 4 else out[0]
 
 
 def _from_array(x: np.ndarray[Any, Any]) -> tuple[Tensor, Callable[[Tensor], Any]]:
@@ -72,16 +79,17 @@ def _from_array(x: np.ndarray[Any, Any]) -> tuple[Tensor, Callable[[Tensor], Any
         )
     if x.dtype.kind == "f":
         _check_range(float(x.min()), float(x.max()))
-    planes = x[None] if x.ndim == 2 else x.transpose(2, 0, 1)
-    planes = np.ascontiguousarray(planes)
-    # torch warns of memory that must not be written to, such as a mapped file
-    batch = torch.from_numpy(planes if planes.flags.writeable else planes.copy())[None]
+    # torch warns of memory that must not be written to, such as a mapped file, and knows no
+    # negative strides
+    is_plain = x.flags.writeable and x.flags.c_contiguous
+    whole = torch.from_numpy(x if is_plain else np.array(x, order="C"))
+    if x.ndim == 2:
+        return whole[None, None], lambda out: out[0, 0].numpy()
+    return whole.permute(2, 0, 1)[None], _to_pixels
 
-    def restore(out: Tensor) -> Any:
-        array = out[0].numpy()
-        return array[0] if x.ndim == 2 else np.ascontiguousarray(array.transpose(1, 2, 0))
 
-    return batch, restore
+def _to_pixels(out: Tensor) -> np.ndarray[Any, Any]:
+    return out[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def _from_pil(x: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:

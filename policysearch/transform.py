@@ -8,6 +8,7 @@ for a sample depends on (seed, epoch, index) only, never on batch size, order or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,16 @@ from torch import Tensor
 
 from policysearch.errors import InvalidValueError
 from policysearch.named import PolicySource, resolve_policy
-from policysearch.ops.image_kernels import ImageSettings, apply_stages
+from policysearch.ops.image_kernels import ImageSettings, StagesAhead, apply_stages, as_rows
 from policysearch.ops.registry import check_policy, get_spec
 from policysearch.policy import OpCall, Policy
 from policysearch.samples import as_batch
 from policysearch.seeding import uniforms
 
 _DRAWS_PER_STAGE = 4  # apply?, which choice, magnitude, sign
+_N_AHEAD = 64  # single images that are drawn for at a time
+
+_Like = tuple[torch.Size, torch.dtype, torch.device]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ class Drawn:
             np.asarray(data["is_pixels"], dtype=np.bool_).reshape(shape),
             extra if extra.ndim == 3 else np.zeros((*shape, 0)),
         )
+
+    def rows(self, first: int, last: int) -> Drawn:
+        """The draws of samples `first` to `last`, the latter left out."""
+        part = slice(first, last)
+        index, magnitude = self.op_index[part], self.magnitude[part]
+        return Drawn(self.ops, index, magnitude, self.is_pixels[part], self.extra[part])
 
     def names(self, sample: int) -> list[tuple[str, float]]:
         """Ops and signed magnitudes that one sample gets, in order."""
@@ -180,19 +190,58 @@ def apply_drawn(x: Tensor, drawn: Drawn, policy: Policy) -> Tensor:
         x,
         drawn.ops,
         drawn.op_index,
-        np.where(drawn.is_pixels, _in_fractions(drawn, x), drawn.magnitude),
+        _magnitudes(drawn, x),
         drawn.extra,
         ImageSettings(policy.interpolation, policy.fill),
     )
 
 
-def _in_fractions(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:
-    """Pixel shifts as fractions of the side they move along, cut to the whole side."""
+def _magnitudes(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:
+    """Magnitudes in default units: shifts by pixels as fractions of the side they move along."""
     if not drawn.is_pixels.any():
         return drawn.magnitude
     along_y = np.array([name == "translate_y" for name in drawn.ops])
     side = np.where(along_y[drawn.op_index], x.shape[2], x.shape[3])
-    return np.clip(drawn.magnitude / side, -1.0, 1.0)
+    fraction = np.clip(drawn.magnitude / side, -1.0, 1.0)
+    return np.where(drawn.is_pixels, fraction, drawn.magnitude)
+
+
+class _OneByOne:
+    """Draws for several samples that come one by one, as single images.
+
+    They are compiled together, which costs about as much as compiling one, as soon as two
+    neighbours have the same shape.
+    """
+
+    def __init__(self, drawn: Drawn, policy: Policy) -> None:
+        self._drawn = drawn
+        self._policy = policy
+        self._like: _Like | None = None
+        self._stages: StagesAhead | None = None
+
+    def apply(self, x: Tensor, row: int) -> Tensor:
+        """Applies row `row` of the draws to `x`, shape `(1, C, H, W)`."""
+        like = (x.shape, x.dtype, x.device)
+        if like != self._like:
+            self._like, self._stages = like, None
+            return apply_drawn(x, self._drawn.rows(row, row + 1), self._policy)
+        if self._stages is None:
+            drawn, policy = self._drawn, self._policy
+            self._stages = StagesAhead(
+                as_rows(drawn.ops, drawn.op_index, _magnitudes(drawn, x), drawn.extra),
+                x,
+                ImageSettings(policy.interpolation, policy.fill),
+            )
+        return self._stages.apply(x, row)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Draws for the calls to come; because draws are counter-based, they may be early."""
+
+    stream: int
+    calls: range
+    samples: _OneByOne
 
 
 class PolicyTransform(torch.nn.Module):
@@ -220,6 +269,7 @@ class PolicyTransform(torch.nn.Module):
         self._drawer = Drawer(policy, seed)
         self._calls = 0
         self._epoch = 0
+        self._ahead: _Ahead | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that draws with an explicit `index` belong to."""
@@ -247,18 +297,55 @@ class PolicyTransform(torch.nn.Module):
             for a fixed order of calls.
           epoch: Epoch for `index`; default is what `set_epoch` said.
         """
+        if torch.compiler.is_compiling():  # draws and machine code are not for graphs
+            untraced = torch.compiler.disable(self._augment)  # type: ignore[no-untyped-call]
+            return untraced(x, y, index, epoch)
+        return self._augment(x, y, index, epoch)
+
+    def _augment(self, x: Any, y: Any, index: ArrayLike | None, epoch: int | None) -> Any:
         if self.training and self.policy.sub_policies:
             batch, restore = as_batch(x)
-            drawn = self._fresh(len(batch)) if index is None else self.draw(index, epoch)
-            x = restore(apply_drawn(batch, drawn, self.policy))
+            if index is None:
+                x = restore(self._apply_fresh(batch))
+            else:
+                x = restore(apply_drawn(batch, self.draw(index, epoch), self.policy))
         return x if y is None else (x, y)
 
-    def _fresh(self, n: int) -> Drawn:
-        """Draws for the next `n` samples of this stream; loader workers have streams apart."""
+    def _apply_fresh(self, batch: Tensor) -> Tensor:
+        """Draws for the next samples of this stream; loader workers have streams apart."""
         worker = torch.utils.data.get_worker_info()
         stream = -1 if worker is None else worker.seed
-        first, self._calls = self._calls, self._calls + n
-        return self._drawer.draw(np.arange(first, first + n), stream)
+        n, first = len(batch), self._calls
+        self._calls += n
+        if n != 1:
+            drawn = self._drawer.draw(np.arange(first, first + n), stream)
+            return apply_drawn(batch, drawn, self.policy)
+        ahead = self._ahead
+        if ahead is None or ahead.stream != stream or first not in ahead.calls:
+            calls = range(first, first + _N_AHEAD)
+            drawn = self._drawer.draw(np.array(calls), stream)
+            self._ahead = ahead = _Ahead(stream, calls, _OneByOne(drawn, self.policy))
+        return ahead.samples.apply(batch, first - ahead.calls.start)
+
+    def each(self, samples: Sequence[Any], index: ArrayLike, epoch: ArrayLike) -> list[Any]:
+        """Augments single samples of any shapes: `[transform(x, index=i, epoch=e), ...]`, faster.
+
+        Args:
+          samples: Single images, see the class.
+          index: Dataset index of each.
+          epoch: Epoch of each, or one for all.
+        """
+        if not (self.training and self.policy.sub_policies):
+            return list(samples)
+        one_by_one = _OneByOne(self.draw(index, epoch), self.policy)
+        results = []
+        for row, sample in enumerate(samples):
+            x, restore = as_batch(sample)
+            results.append(restore(one_by_one.apply(x, row)))
+        return results
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ahead": None}
 
     def extra_repr(self) -> str:
         """Policy digest and seed, for printing a model."""
@@ -304,18 +391,28 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
         self._visits.share_memory_()  # type: ignore[no-untyped-call]  # copies are not shared
 
     def __getitem__(self, index: int) -> Any:
-        if index < 0:
-            index += len(self)
-        item = self.dataset[index]
-        if not isinstance(item, (tuple, list)):
-            raise InvalidValueError(
-                "`dataset` must yield tuples (x, *rest), such as (image, label), got "
-                f"{type(item).__name__}."
-            )
-        x, *rest = item
-        visit = int(self._visits[index])
-        self._visits[index] = visit + 1
-        return (self.transform(x, index=index, epoch=visit), *rest)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Items of a batch: how a loader reads them, so that a batch is drawn for at once."""
+        places = [index + len(self) if index < 0 else index for index in indices]
+        items = [self.dataset[place] for place in places]
+        for item in items:
+            if not isinstance(item, (tuple, list)):
+                raise InvalidValueError(
+                    "`dataset` must yield tuples (x, *rest), such as (image, label), got "
+                    f"{type(item).__name__}."
+                )
+        augmented = self.transform.each(
+            [item[0] for item in items], places, [self._visit(place) for place in places]
+        )
+        return [(x, *item[1:]) for x, item in zip(augmented, items, strict=True)]
+
+    def _visit(self, place: int) -> int:
+        visits = self._visits.numpy()
+        visit = int(visits[place])
+        visits[place] = visit + 1
+        return visit
 
 
 def load_policy(source: PolicySource, *, seed: int = 0) -> PolicyTransform:

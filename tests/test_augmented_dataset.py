@@ -104,6 +104,16 @@ def test_without_index_workers_have_streams_apart():
     assert not torch.equal(first, second)
 
 
+def test_a_sample_read_twice_in_a_batch_is_augmented_twice():
+    one, other = augmented(), augmented()
+    batch = one.__getitems__([3, 2, 3])
+    single = [other[i] for i in (3, 2, 3)]
+    assert [int(y) for _, y in batch] == [3, 2, 3]
+    for (x, _), (expected, _) in zip(batch, single, strict=True):
+        assert torch.equal(x, expected)
+    assert not torch.equal(batch[0][0], batch[2][0])
+
+
 def test_negative_indices_count_from_the_end():
     assert torch.equal(augmented()[-1][0], augmented()[N - 1][0])
     assert augmented()[-1][1] == N - 1

@@ -273,8 +273,59 @@ def test_set_epoch_is_the_epoch_of_draws_with_an_index():
 def test_a_copy_goes_on_as_the_original_does(copied):
     original = load_policy("uniformaugment", seed=2)
     original(images(4))
+    for sample in images(3):  # in the midst of what was drawn ahead
+        original(sample)
     other = copied(original)
+    assert torch.equal(other(images(16)[7]), original(images(16)[7]))
     assert torch.equal(other(images(16)), original(images(16)))
+
+
+def test_single_images_of_changing_size_are_drawn_as_a_batch_is():
+    stream, plain = (load_policy("uniformaugment", seed=3) for _ in range(2))
+    drawn = plain.draw(range(150), epoch=-1)  # the stream of the main process
+    for i, sample in enumerate(images(150)):
+        x = sample[:, :9] if i % 7 in (2, 3, 4) else sample
+        assert torch.equal(stream(x), plain.replay(x, drawn.rows(i, i + 1)))
+
+
+def test_samples_given_together_are_augmented_as_alone():
+    transform = load_policy("uniformaugment", seed=3)
+    samples = [
+        x[:, :9].numpy().transpose(1, 2, 0) if i % 3 == 0 else x for i, x in enumerate(images(12))
+    ]
+    together = transform.each(samples, range(5, 17), [i % 4 for i in range(12)])
+    for i, (sample, result) in enumerate(zip(samples, together, strict=True)):
+        alone = transform(sample, index=i + 5, epoch=i % 4)
+        assert type(result) is type(sample)
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(alone))
+    transform.eval()
+    assert all(a is b for a, b in zip(transform.each(samples, range(12), 0), samples, strict=True))
+
+
+class Picture(torch.Tensor):
+    """A tensor with a name of its own, as torchvision's are."""
+
+
+def test_a_named_kind_of_tensor_comes_back_as_its_kind():
+    transform = load_policy("uniformaugment", seed=3)
+    for x in (images(4), images(1)[0]):
+        y = transform(x.as_subclass(Picture), index=range(4) if x.ndim == 4 else 0)
+        assert type(y) is Picture
+        expected = transform(x, index=range(4) if x.ndim == 4 else 0)
+        assert torch.equal(y.as_subclass(torch.Tensor), expected)
+
+
+def test_a_compiled_training_step_goes_around_the_transform():
+    compiled, plain = (load_policy("trivialaugment-wide", seed=3) for _ in range(2))
+
+    def step(transform, x):
+        return (transform(x).float() / 255).square().sum()
+
+    in_graph = torch.compile(step, backend="eager")
+    for _ in range(12):
+        assert torch.equal(in_graph(compiled, images(4)), step(plain, images(4)))
+    # One piece before the transform and one after it, not one for every call.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
 
 
 def test_global_generators_are_neither_read_nor_moved():
