@@ -34,7 +34,7 @@ _MAX_LISTED_CHANNELS = 6
 
 
 def apply(x: Tensor, op: OpRows, _settings: ImageSettings) -> Tensor:
-    """Applies to each sample its operation; shapes as in `image_kernels.apply_stage`."""
+    """Applies to each sample its operation; see `image_kernels.apply_stages`."""
     if x.shape[1] == 1:
         return x.clone()
     groups = [

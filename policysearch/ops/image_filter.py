@@ -33,7 +33,7 @@ _BLUR_REACH = 3.0
 
 
 def apply(x: Tensor, op: OpRows, settings: ImageSettings) -> Tensor:
-    """Applies to each sample its filter or mask; shapes as in `image_kernels.apply_stage`."""
+    """Applies to each sample its filter or mask; see `image_kernels.apply_stages`."""
     groups = [
         (rows, functools.partial(_apply_one, name, op.take(rows), settings))
         for name, rows in op.groups()

@@ -29,37 +29,43 @@ _SLACK = 1e-3
 
 
 def apply(x: Tensor, op: OpRows, _settings: ImageSettings) -> Tensor:
-    """Applies to each sample its operation; shapes as in `image_kernels.apply_stage`."""
+    """Applies to each sample its operation; see `image_kernels.apply_stages`."""
     if x.dtype == torch.uint8:
         return look_up(x, tables(x, op))
     return apply_float(x, op)
 
 
-def look_up(x: Tensor, table: _Bytes) -> Tensor:
+def look_up(x: Tensor, table: Tensor) -> Tensor:
     """Replaces every level by its entry.
 
     Args:
       x: Shape `(n, C, H, W)`, `uint8`.
-      table: Shape `(n, C, 256)`.
+      table: Shape `(n, C, 256)`, `uint8`.
     """
     n, channels = x.shape[:2]
-    flat = to_device(table.reshape(n * channels, 256), x)
+    flat = table.reshape(n * channels, 256)
     return torch.gather(flat, 1, x.reshape(n * channels, -1).to(torch.int64)).view(x.shape)
 
 
-def tables(x: Tensor, op: OpRows) -> _Bytes:
-    """Tables of all samples and channels, shape `(n, C, 256)`."""
+def tables(x: Tensor, op: OpRows) -> Tensor:
+    """Tables of all samples and channels, shape `(n, C, 256)`, `uint8`, on the device of `x`.
+
+    Those that depend on the image are made where it lies: a device is not waited for.
+    """
     n, channels = x.shape[:2]
-    table = np.empty((n, channels, 256), dtype=np.uint8)
+    plain = np.empty((n, channels, 256), dtype=np.uint8)
+    dependent = []
     for name, rows in op.groups():
         part = op.take(rows)
         if name in PLAIN_TABLES:
-            table[rows] = PLAIN_TABLES[name](part.magnitude[:, None])[:, None]
+            plain[rows] = PLAIN_TABLES[name](part.magnitude[:, None])[:, None]
         elif name == "channel_shift":
-            table[rows] = channel_tables(part, channels)
+            plain[rows] = channel_tables(part, channels)
         else:
-            images = x if len(rows) == n else x.index_select(0, to_device(rows, x))
-            table[rows] = _IMAGE_TABLES[name](images, part)
+            dependent.append((_IMAGE_TABLES[name], to_device(rows, x), part))
+    table = to_device(plain, x)
+    for make, chosen, part in dependent:
+        table[chosen] = make(x.index_select(0, chosen), part)
     return table
 
 
@@ -127,52 +133,58 @@ def channel_tables(op: OpRows, channels: int) -> _Bytes:
     return _nearest(_LEVELS + 255 * _shifts(op, channels)[:, :, None])
 
 
-def _contrast(x: Tensor, op: OpRows) -> _Bytes:
+def _contrast(x: Tensor, op: OpRows) -> Tensor:
     """Towards or away from the mean gray, rounded to a level (`ImageEnhance.Contrast`)."""
-    total = gray_values(x).sum(dim=(1, 2, 3), dtype=torch.float64).cpu().numpy()
-    mean = np.floor(total / (x.shape[2] * x.shape[3]) + 0.5)
-    return _blend(mean[:, None], op.magnitude[:, None])[:, None]
+    total = gray_values(x).sum(dim=(1, 2, 3), dtype=torch.float64)
+    mean = torch.floor(total / (x.shape[2] * x.shape[3]) + 0.5).to(torch.float32)[:, None]
+    factor = to_device((1 + op.magnitude).astype(np.float32), x)[:, None]
+    levels = torch.arange(256, dtype=torch.float32, device=x.device)
+    blended = ((levels - mean) * factor).add_(mean).clamp_(0, 255)
+    return blended.to(torch.uint8)[:, None].expand(-1, x.shape[1], -1)
 
 
-def _autocontrast(x: Tensor, _op: OpRows) -> _Bytes:
+def _autocontrast(x: Tensor, _op: OpRows) -> Tensor:
     """Lowest level to 0, highest to 255, fractions dropped (`ImageOps.autocontrast`)."""
-    low = x.amin(dim=(2, 3)).cpu().numpy().astype(np.float64)[:, :, None]
-    high = x.amax(dim=(2, 3)).cpu().numpy().astype(np.float64)[:, :, None]
-    slope = 255.0 / np.maximum(high - low, 1)
-    stretched = np.clip(_LEVELS * slope + -low * slope, 0, 255)
-    return np.where(high > low, stretched, _LEVELS).astype(np.uint8)
+    low = x.amin(dim=(2, 3)).to(torch.float64)[:, :, None]
+    high = x.amax(dim=(2, 3)).to(torch.float64)[:, :, None]
+    # A number over a tensor would be the number times its reciprocal, rounded twice.
+    slope = torch.full_like(low, 255) / (high - low).clamp_min(1)
+    levels = torch.arange(256, dtype=torch.float64, device=x.device)
+    stretched = (levels * slope).add_(-low * slope).clamp_(0, 255)
+    return torch.where(high > low, stretched, levels).to(torch.uint8)
 
 
-def histograms(x: Tensor) -> NDArray[np.int64]:
-    """Pixels per level of each sample and channel: shape `(n, C, 256)`, of a `uint8` image."""
+def histograms(x: Tensor) -> Tensor:
+    """Pixels per level of each sample and channel: `(n, C, 256)`, int64, of a `uint8` image."""
     n, channels = x.shape[:2]
     levels = x.reshape(n * channels, -1).to(torch.int64)
     ones = torch.ones((1, 1), dtype=torch.int32, device=x.device).expand_as(levels)
     counts = torch.zeros((n * channels, 256), dtype=torch.int32, device=x.device)
-    counts.scatter_add_(1, levels, ones)
-    return counts.view(n, channels, 256).cpu().numpy().astype(np.int64)
+    return counts.scatter_add_(1, levels, ones).view(n, channels, 256).to(torch.int64)
 
 
-def _equalize(x: Tensor, _op: OpRows) -> _Bytes:
+def _equalize(x: Tensor, _op: OpRows) -> Tensor:
     """Spreads the levels evenly over the pixels (`ImageOps.equalize`)."""
     if x.shape[2] * x.shape[3] < MIN_EQUALIZED_PIXELS:
-        return _LEVELS.astype(np.uint8)
+        levels = torch.arange(256, dtype=torch.uint8, device=x.device)
+        return levels.expand(*x.shape[:2], 256)
     return equalize_table(histograms(x))
 
 
-def equalize_table(counts: NDArray[np.int64]) -> _Bytes:
-    """Table that equalizes a histogram; shape `(..., 256)` in and out.
+def equalize_table(counts: Tensor) -> Tensor:
+    """Table that equalizes a histogram; shape `(..., 256)` in and out, `uint8`.
 
     It is the identity where less than 255 pixels are darker than the brightest level.
     """
-    last = 255 - np.argmax(counts[..., ::-1] > 0, axis=-1)[..., None]
-    step = (counts.sum(axis=-1, keepdims=True) - np.take_along_axis(counts, last, -1)) // 255
-    before = np.cumsum(counts, axis=-1) - counts
-    spread = (step // 2 + before) // np.maximum(step, 1)
-    return np.where(step > 0, np.minimum(spread, 255), _LEVELS).astype(np.uint8)
+    levels = torch.arange(256, device=counts.device)
+    last = torch.where(counts > 0, levels, 0).amax(dim=-1, keepdim=True)
+    step = (counts.sum(dim=-1, keepdim=True) - counts.gather(-1, last)) // 255
+    before = counts.cumsum(dim=-1) - counts
+    spread = ((step // 2 + before) // step.clamp_min(1)).clamp_max(255)
+    return torch.where(step > 0, spread, levels).to(torch.uint8)
 
 
-_IMAGE_TABLES: dict[str, Callable[[Tensor, OpRows], _Bytes]] = {
+_IMAGE_TABLES: dict[str, Callable[[Tensor, OpRows], Tensor]] = {
     "contrast": _contrast,
     "autocontrast": _autocontrast,
     "equalize": _equalize,
@@ -235,7 +247,8 @@ def _equalize_float(x: Tensor, _m: _Floats) -> Tensor:
     """Equalizes the image rounded to 256 levels; leaves it unrounded where that is identity."""
     levels = (x.nan_to_num(0).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     table = equalize_table(histograms(levels))
-    is_plain = to_device((table == _LEVELS).all(axis=2), x)[:, :, None, None]
+    unchanged = torch.arange(256, dtype=torch.uint8, device=x.device)
+    is_plain = (table == unchanged).all(dim=2)[:, :, None, None]
     equal = look_up(levels, table).to(x.dtype) / 255
     return torch.where(is_plain | x.isnan(), x, equal)
 
