@@ -9,17 +9,37 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
+import getpass
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from policysearch.errors import FormatError, RunError
+from policysearch.errors import RunError
+from policysearch.ledger_lines import (
+    LEDGER_FORMAT,
+    LEDGER_VERSION,
+    End,
+    from_lines,
+    to_lines,
+)
 
-LEDGER_FORMAT = "policysearch.ledger"
-LEDGER_VERSION = 1
+__all__ = [
+    "LEDGER_FORMAT",
+    "LEDGER_VERSION",
+    "Ledger",
+    "LedgerReader",
+    "owner_of",
+    "read_ledger",
+    "trial_key",
+    "valid_records",
+]
+
+#: Somebody who looks whether there is an owner holds the lock for a moment.
+_LOOK_SECONDS = 0.5
 
 
 class Ledger:
@@ -37,13 +57,13 @@ class Ledger:
         self._path = path
         self._file = -1
         try:
-            self._lock = _take_lock(path.with_name(f".{path.name}.lock"))
+            self._lock = _take_lock(_lock_of(path))
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            self.records = read_ledger(path) if path.exists() else []
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o644)
+            _, self._end = from_lines(path.read_bytes(), End(), path)
             self._cut_torn_tail()
             _sync_directory(path.parent)
         except OSError as error:
@@ -59,25 +79,29 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Adds a record; when this returns it is on disk.
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """All records, read from the disk: a long run does not hold them in memory."""
+        return read_ledger(self._path)
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Adds records, all or none; when this returns they are on disk, synced together.
 
         Raises:
           RunError: When the disk refuses. What was recorded before is intact.
           ValueError: For a number that is not finite; nothing is written.
         """
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        # Characters that UTF-8 has no bytes for (file names have them) become JSON escapes.
-        raw = line.encode(errors="backslashreplace") + b"\n"
-        position = os.fstat(self._file).st_size
+        if not records:
+            return
+        raw, end = to_lines(records, self._end)
         try:
             _write_all(self._file, raw)
             os.fsync(self._file)
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file, position)
+                os.ftruncate(self._file, self._end.n_bytes)
             raise self._unwritable(error) from error
-        self.records.append(json.loads(line))
+        self._end = end
 
     def close(self) -> None:
         """Gives the ledger up."""
@@ -94,10 +118,8 @@ class Ledger:
         )
 
     def _cut_torn_tail(self) -> None:
-        raw = self._path.read_bytes()
-        whole = raw.rfind(b"\n") + 1
-        if whole < len(raw):
-            os.ftruncate(self._file, whole)
+        if os.fstat(self._file).st_size > self._end.n_bytes:
+            os.ftruncate(self._file, self._end.n_bytes)
             os.fsync(self._file)
 
 
@@ -115,40 +137,32 @@ def _write_all(handle: int, data: bytes) -> None:
         data = data[os.write(handle, data) :]
 
 
-def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """Reads all whole records; works while the owner goes on appending.
+class LedgerReader:
+    """Reads a ledger while its owner goes on appending; takes no lock.
 
-    Raises:
-      FormatError: When a whole line is not a JSON object, or the header is not ours.
+    Args:
+      path: The file.
     """
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            raise FormatError(
-                f"ledger '{path}'",
-                [
-                    f"line {number} is damaged. The file was left as it is; "
-                    "restore it or start anew."
-                ],
-            )
-        records.append(record)
-    if records:
-        _check_header(path, records[0])
-    return records
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._end = End()
+
+    def read(self) -> list[dict[str, Any]]:
+        """The whole records that were not read before; a line that is being written is left.
+
+        Raises:
+          FormatError: When a whole line is damaged, or the header is not ours.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._end.n_bytes)
+            records, self._end = from_lines(file.read(), self._end, self._path)
+        return records
 
 
-def _check_header(path: Path, header: Mapping[str, Any]) -> None:
-    version = header.get("version")
-    is_version = isinstance(version, int) and not isinstance(version, bool) and version >= 1
-    if header.get("format") != LEDGER_FORMAT or not is_version:
-        raise FormatError(f"ledger '{path}'", ["line 1 is not the header of a policysearch run."])
-    if header["version"] > LEDGER_VERSION:
-        raise FormatError(f"ledger '{path}'", ["it was written by a newer policysearch."])
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """Reads all whole records (see `LedgerReader`)."""
+    return LedgerReader(path).read()
 
 
 def trial_key(number: int) -> str:
@@ -171,21 +185,68 @@ def _key(record: Mapping[str, Any]) -> str:
     return str(record["key"]) if "key" in record else trial_key(record.get("number", -1))
 
 
+def owner_of(path: Path) -> str | None:
+    """Who owns a ledger, in words; `None` when no live process does.
+
+    Looks by holding the lock for a moment, shared with others who look; `Ledger` waits for that.
+    """
+    try:
+        handle = os.open(_lock_of(path), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _name_in(handle)
+    finally:
+        os.close(handle)
+    return None
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
 def _take_lock(path: Path) -> int:
     """Locks the run for this process; the kernel frees the lock when the owner dies."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + _LOOK_SECONDS
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(handle, 200).decode(errors="replace").strip() or "another process"
-        os.close(handle)
-        raise RunError(
-            f"The run '{path.parent}' is owned by {owner}, which is alive. Wait for it or stop it."
-        ) from None
-    except OSError:
+        while not _is_locked(handle):
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"The run '{path.parent}' is owned by {_name_in(handle)}, which is alive. "
+                    "Wait for it or stop it."
+                )
+            time.sleep(0.02)
+    except BaseException:
         os.close(handle)
         raise
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        os.write(handle, _own_name().encode())
     return handle
+
+
+def _is_locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _own_name() -> str:
+    since = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"process {os.getpid()} on {socket.gethostname()} (user {_user()}, since {since})"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container need not know the name of its user
+        return str(os.getuid())
+
+
+def _name_in(handle: int) -> str:
+    return os.pread(handle, 300, 0).decode(errors="replace").strip() or "another process"

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from policysearch.config import SearchConfig, read_config, write_config
-from policysearch.engines.base import Engine
+from policysearch.engines.base import Engine, Finished
 from policysearch.errors import InvalidValueError, RunError
 from policysearch.ledger import LEDGER_FORMAT, LEDGER_VERSION, Ledger, valid_records
 from policysearch.trial import Outcome, Task
@@ -94,7 +94,8 @@ class Run:
         self.ledger.close()
 
     def _check_header(self, header: Mapping[str, Any]) -> None:
-        if not self.ledger.records:
+        records = self.ledger.records
+        if not records:
             self.ledger.append(
                 {
                     "format": LEDGER_FORMAT,
@@ -105,7 +106,7 @@ class Run:
                 }
             )
             return
-        first = self.ledger.records[0]
+        first = records[0]
         changed = [key for key, value in header.items() if first.get(key) != value]
         if changed:
             raise RunError(
@@ -122,9 +123,9 @@ class Run:
         """Outcomes of plain tasks by key."""
         return {r["key"]: Outcome.from_dict(r) for r in self.records("task")}
 
-    def record(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Appends a record; it is on disk when this returns."""
-        self.ledger.append({"event": event, **fields, "at": now()})
+    def record(self, event: str, *records: Mapping[str, Any]) -> None:
+        """Appends records of one kind; they are on disk when this returns."""
+        self.ledger.append(*({"event": event, **fields, "at": now()} for fields in records))
 
     def void(self, keys: Iterable[str]) -> None:
         """Makes recorded failures void: when the run goes on, these tasks are tried again."""
@@ -148,18 +149,21 @@ class Run:
             while waiting and n_running < engine.n_slots and not is_stopping:
                 engine.submit(waiting.pop())
                 n_running += 1
-            for finished in engine.wait(0.5):
+            ended = engine.wait(0.5)
+            self.record("task", *map(_task_fields, ended))
+            for finished in ended:
                 n_running -= 1
                 n_done += 1
                 key, outcome = finished.task.key, finished.outcome
-                self.record(
-                    "task",
-                    {"key": key, "policy": finished.task.policy.digest(), **outcome.to_dict()},
-                )
                 known[key] = outcome
                 failures.count(key, outcome)
                 progress({"event": "task", "key": key, "done": n_done, "of": len(wanted)})
         return {task.key: known[task.key] for task in wanted}
+
+
+def _task_fields(finished: Finished) -> dict[str, Any]:
+    task = finished.task
+    return {"key": task.key, "policy": task.policy.digest(), **finished.outcome.to_dict()}
 
 
 class FailuresInARow:

@@ -17,7 +17,7 @@ FLOORS = (
     ("samples", "transform", "data", "baselines"),
     ("proxies",),
     ("objectives",),
-    ("samplers", "ledger", "config"),
+    ("samplers", "ledger_lines", "ledger", "config", "pruning"),
     ("engines",),
     ("run", "search_loop", "selection", "verdict"),
     ("comparison",),

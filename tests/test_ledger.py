@@ -1,19 +1,32 @@
 """The ledger: whole records survive anything; a torn one is cut; one live owner at a time."""
 
+import fcntl
+import getpass
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from processes import gone_within
 
 from policysearch.errors import FormatError, RunError
-from policysearch.ledger import LEDGER_FORMAT, LEDGER_VERSION, Ledger, read_ledger
+from policysearch.ledger import (
+    LEDGER_FORMAT,
+    LEDGER_VERSION,
+    Ledger,
+    LedgerReader,
+    owner_of,
+    read_ledger,
+)
 
 HEADER = {"format": LEDGER_FORMAT, "version": LEDGER_VERSION}
 RECORDS = [HEADER, {"event": "task", "key": "a", "score": 0.1}, {"event": "task", "key": "ü\n☃"}]
@@ -74,7 +87,9 @@ def test_a_tail_torn_at_any_byte_is_cut_before_the_next_append(path):
     for n_bytes in range(len(last)):
         path.write_bytes(kept + last[:n_bytes])
         assert read_ledger(path) == RECORDS
-        assert write(path, {"event": "next"}) == kept + b'{"event":"next"}\n'
+        raw = write(path, {"event": "next"})
+        assert raw.startswith(kept + b'{"event":"next"')
+        assert read_ledger(path) == [*RECORDS, {"event": "next"}]
 
 
 def test_a_header_torn_at_any_byte_starts_the_ledger_anew(path):
@@ -116,6 +131,123 @@ def test_damage_elsewhere_is_named_and_left_as_it_is(path, number, damage):
     assert path.read_bytes() == raw
     path.write_bytes(write_elsewhere(path.parent))  # the lock was given up
     Ledger(path).close()
+
+
+def removed(lines):
+    return [*lines[:2], *lines[3:]]
+
+
+def added_twice(lines):
+    return [*lines[:3], *lines[2:]]
+
+
+def swapped(lines):
+    return [lines[0], lines[2], lines[1], *lines[3:]]
+
+
+def changed(lines):
+    return [*lines[:2], lines[2].replace(b'"key":"', b'"key":"x'), *lines[3:]]
+
+
+def added_by_hand(lines):
+    return [*lines[:2], b'{"event":"task","key":"mine"}', *lines[2:]]
+
+
+def changed_last(lines):
+    return [*lines[:3], lines[3].replace(b"1e-300", b"2e-300"), *lines[4:]]
+
+
+def without_its_link(lines):
+    return [*lines[:2], lines[2][:-20] + b"}", *lines[3:]]
+
+
+@pytest.mark.parametrize(
+    ("alter", "number"),
+    [
+        (removed, 3), (added_twice, 4), (swapped, 2), (changed, 3), (added_by_hand, 3),
+        (changed_last, 4), (without_its_link, 3),
+    ],
+)  # fmt: skip
+def test_records_altered_by_hand_are_named_and_left_as_they_are(path, alter, number):
+    lines = write(path, *RECORDS, LAST).split(b"\n")
+    raw = b"\n".join(alter(lines))
+    assert raw != b"\n".join(lines)
+    path.write_bytes(raw)
+    for reader in (read_ledger, Ledger):
+        with pytest.raises(FormatError, match=f"line {number} does not belong after line"):
+            reader(path)
+    assert path.read_bytes() == raw
+
+
+def test_records_appended_together_are_as_those_appended_one_by_one(path, tmp_path):
+    with Ledger(path) as ledger:
+        ledger.append(HEADER)
+        ledger.append(*RECORDS[1:], LAST)
+        ledger.append()
+    (tmp_path / "other").mkdir()
+    assert path.read_bytes() == write(tmp_path / "other" / "ledger.jsonl", *RECORDS, LAST)
+
+
+def test_of_records_appended_together_none_is_kept_when_the_disk_is_full(path):
+    code = """
+        import resource, signal, sys
+        from pathlib import Path
+        from policysearch.ledger import Ledger
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        path = Path(sys.argv[1])
+        with Ledger(path) as ledger:
+            limit = path.stat().st_size + 100
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            ledger.append(*({"event": "task", "key": str(i)} for i in range(9)))
+    """
+    kept = write(path, *RECORDS)
+    child = start(code, path)
+    _, text = child.communicate()
+    assert "RunError" in text.splitlines()[-1]
+    assert path.read_bytes() == kept
+
+
+def test_a_reader_gets_every_record_once_and_none_that_is_torn(path):
+    raw = write(path, *RECORDS, LAST)
+    path.write_bytes(b"")
+    reader, seen = LedgerReader(path), []
+    for n_bytes in range(len(raw) + 1):
+        path.write_bytes(raw[:n_bytes])
+        seen += reader.read()
+        assert len(seen) == raw[:n_bytes].count(b"\n")
+    assert seen == [*RECORDS, LAST]
+    assert reader.read() == []
+
+
+def test_a_reader_finds_damage_where_it_is(path):
+    raw = write(path, *RECORDS)
+    reader = LedgerReader(path)
+    assert len(reader.read()) == 3
+    path.write_bytes(raw + b'{"event":"task","key":"mine"}\n')
+    with pytest.raises(FormatError, match="line 4 does not belong"):
+        reader.read()
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_a_ledger_of_version_1_is_read_and_continued_without_links(path):
+    raw = (GOLDEN / "ledger_v1.jsonl").read_bytes()
+    path.write_bytes(raw + b'{"torn')
+    with Ledger(path) as ledger:
+        assert [r.get("event") for r in ledger.records[:2]] == [None, "trial"]
+        assert len(ledger.records) == 38
+        ledger.append({"event": "more"})
+    assert path.read_bytes() == raw + b'{"event":"more"}\n'
+
+
+def test_the_ledger_of_version_2_is_read_as_it_was(path):
+    assert read_ledger(GOLDEN / "ledger_v2.jsonl") == [
+        {"format": "policysearch.ledger", "version": 2, "seed": 3},
+        {"event": "trial", "number": 0, "score": 0.5, "metrics": [{"score": 0.5}]},
+        {"event": "task", "key": "confirm/ü/0", "message": "a\nb"},
+        {"event": "void", "keys": ["trial/0"]},
+    ]
 
 
 def write_elsewhere(folder: Path) -> bytes:
@@ -166,8 +298,13 @@ def test_a_second_owner_is_refused_with_the_name_of_the_first(path):
     try:
         assert owner.stdout.readline() == "ready\n"
         before = path.read_bytes()
-        with pytest.raises(RunError, match=f"owned by process {owner.pid} on "):
+        assert f"process {owner.pid} on " in owner_of(path)
+        with pytest.raises(RunError, match=f"owned by process {owner.pid} on ") as caught:
             Ledger(path)
+        name = re.search(r"on (\S+) \(user (\S+), since (.*)\), which", str(caught.value))
+        assert name.groups()[:2] == (socket.gethostname(), getpass.getuser())
+        since = datetime.strptime(name[3], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=timezone.utc)
+        assert abs((datetime.now(timezone.utc) - since).total_seconds()) < 60
         second = start(OWNER, path)
         _, text = second.communicate()
         assert f"owned by process {owner.pid} on " in text
@@ -175,7 +312,22 @@ def test_a_second_owner_is_refused_with_the_name_of_the_first(path):
         assert read_ledger(path) == RECORDS
     finally:
         owner.communicate()
+    assert owner_of(path) is None
     Ledger(path).close()
+
+
+def test_somebody_who_looks_for_an_owner_does_not_keep_one_out(path):
+    """It takes the lock for a moment; here it is caught with it in its hand."""
+    Ledger(path).close()
+    with path.with_name(".ledger.jsonl.lock").open() as looked:
+        fcntl.flock(looked, fcntl.LOCK_SH)
+        assert owner_of(path) is None
+        threading.Timer(0.1, fcntl.flock, (looked, fcntl.LOCK_UN)).start()
+        Ledger(path).close()
+
+
+def test_a_run_that_never_was_has_no_owner(path):
+    assert owner_of(path) is None
 
 
 def test_the_lock_of_a_killed_owner_is_taken_at_once(path):
@@ -212,7 +364,8 @@ FULL_DISK = """
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     path = Path(sys.argv[1])
     record = {"event": "task", "key": "x" * 40}
-    length = len(json.dumps(record, separators=(",", ":"))) + 1
+    chain = ',"chain":"12345678"'
+    length = len(json.dumps(record, separators=(",", ":")) + chain) + 1
     with Ledger(path) as ledger:
         size = path.stat().st_size
         for room in range(length):
@@ -236,7 +389,8 @@ def test_a_full_disk_at_any_byte_keeps_all_earlier_records(path):
     child = start(FULL_DISK, path)
     _, text = child.communicate()
     assert (child.returncode, text) == (0, "")
-    assert path.read_bytes() == kept + b'{"event":"task","key":"%s"}\n' % (b"x" * 40)
+    assert path.read_bytes().startswith(kept)
+    assert read_ledger(path) == [*RECORDS, {"event": "task", "key": "x" * 40}]
     write(path, {"event": "after"})
     assert read_ledger(path)[-1] == {"event": "after"}
 

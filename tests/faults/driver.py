@@ -41,14 +41,15 @@ SETTINGS = {
 
 
 def kill_after_appends(n: int) -> None:
-    """Kills this process with SIGKILL when `n` records have been appended."""
+    """Kills this process with SIGKILL when `n` records have been appended, one at a time."""
     append, left = Ledger.append, [n]
 
-    def appending(self: Ledger, record) -> None:
-        append(self, record)
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def appending(self: Ledger, *records) -> None:
+        for record in records:
+            append(self, record)
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     Ledger.append = appending
 
