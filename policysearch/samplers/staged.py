@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
+from policysearch.samplers.op_values import OpValues
 from policysearch.seeding import generator
-from policysearch.space import MIN_WEIGHT, Params, SearchSpace
+from policysearch.space import SearchSpace
 from policysearch.trial import Suggestion, Trial
 
 #: Levels at which an op is screened, in this order.
@@ -32,13 +31,6 @@ SCREEN_LEVELS = (1.0, 0.5)
 MAX_SCREEN_SHARES = (0.6, 0.4)
 #: Share of the trials that combine what screening found.
 COMBINE_SHARE = 0.3
-#: Ridge penalty of the linear model: a single observation of an op counts two thirds.
-RIDGE = 0.5
-#: A gain is the relative fall of the loss against no augmentation; below this it counts as this.
-WORST_GAIN = -0.5
-#: An op harms at a level where it alone gains less than this: about two standard errors of a
-#: cross-validation on 100 samples.
-HARMFUL_GAIN = -0.25
 
 
 class StagedSampler:
@@ -63,6 +55,7 @@ class StagedSampler:
         self._space = space
         self._seed = seed
         self._inner = inner
+        self._op_values = OpValues(space)
         self._warm = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
         self._screen = _screening_plan(space, n_trials) if space.method == "opwise" else []
         self._n_combine = round(n_trials * COMBINE_SHARE) if self._screen else 0
@@ -83,8 +76,8 @@ class StagedSampler:
         return self._inner.suggest(number, history)
 
     def _combination(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
-        caps = harmless_levels(history)
-        values = value_ops(self._space, history)
+        self._op_values.take_in(history)
+        caps, values = self._op_values.harmless_levels(), self._op_values.values()
         ranked = sorted(caps, key=lambda op: -values.get(op, 0.0))
         if not ranked:
             return None
@@ -109,68 +102,6 @@ class StagedSampler:
         low, high = self._space.n_ops
         params = self._space.encode_opwise(levels, min(max(n_ops, low), high), probability)
         return Suggestion(self._space.decode(params), origin, params)
-
-
-def gain_of(trial: Trial, none: Trial) -> float | None:
-    """Relative fall of the score against the trial without augmentation; 0.1 is 10 % less loss.
-
-    Over the replicates that both finished, so that a pruned trial is compared fairly. `None` for
-    a trial that finished none.
-    """
-    means, base = trial.running_means(), none.running_means()
-    n = min(len(means), len(base))
-    if n == 0:
-        return None
-    size = abs(base[n - 1]) or 1.0  # a score need not be a loss above zero
-    return max(WORST_GAIN, (base[n - 1] - means[n - 1]) / size)
-
-
-def _without_augmentation(history: Sequence[Trial]) -> Trial | None:
-    found = (t for t in history if t.suggestion.origin == "warm:none")
-    return next((t for t in found if t.score is not None), None)
-
-
-def harmless_levels(history: Sequence[Trial]) -> dict[str, float]:
-    """Largest screened level at which an op alone does no harm; without ops that always harm."""
-    none = _without_augmentation(history)
-    caps: dict[str, float] = {}
-    for trial in history:
-        kind, _, rest = trial.suggestion.origin.partition(":")
-        gain = None if none is None or kind != "screen" else gain_of(trial, none)
-        if gain is not None and gain > HARMFUL_GAIN:
-            op, _, level = rest.partition("@")
-            caps[op] = max(caps.get(op, 0.0), float(level))
-    return caps
-
-
-def value_ops(space: SearchSpace, history: Sequence[Trial]) -> dict[str, float]:
-    """Values every op by a ridge regression over all op-wise trials.
-
-    A trial is described by the expected number of applications of each op per sample; the value
-    of an op is the relative fall of the loss that one application per sample is worth. Empty until
-    the trial without augmentation is there.
-    """
-    none = _without_augmentation(history)
-    rows, gains = [], []
-    for trial in history:
-        params = trial.suggestion.params
-        gain = None if none is None else gain_of(trial, none)
-        if params is not None and gain is not None:
-            rows.append(_applications(space, params))
-            gains.append(gain)
-    if not rows:
-        return {}
-    x, y = np.array(rows), np.array(gains)
-    values = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)
-    return {entry.op: float(values[i]) for i, entry in enumerate(space.ops) if x[:, i].any()}
-
-
-def _applications(space: SearchSpace, params: Params) -> list[float]:
-    """Expected applications of each op of the space per sample."""
-    weights = [float(params[f"{entry.op}.weight"]) for entry in space.ops]
-    kept = [w if w >= MIN_WEIGHT else 0.0 for w in weights]
-    n = float(params["n_ops"]) * float(params["probability"]) / (sum(kept) or 1.0)
-    return [w * n for w in kept]
 
 
 def _screening_plan(space: SearchSpace, n_trials: int) -> list[tuple[str, float]]:

@@ -1,0 +1,58 @@
+"""Our trials as Optuna's: parameters as distributions, outcomes as frozen trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from policysearch.space import Choice, Parameter, SearchSpace
+from policysearch.trial import Trial
+
+
+def distributions_of(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The parameters of a space by name, in their order; all trials may share the result."""
+    return _Shared({name: _distribution(p) for name, p in space.parameters().items()})
+
+
+def frozen_trial(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+    """A trial with its state, value, running mean after each replicate, and sampler state.
+
+    Args:
+      trial: Has parameters of the space.
+      distributions: Of all parameters; shared, not copied.
+    """
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    state = states.get(trial.outcome.state, TrialState.FAIL)
+    attributes: dict[str, Any] = dict(trial.suggestion.state)
+    frozen = create_trial(
+        state=state,
+        value=trial.outcome.score if state == TrialState.COMPLETE else None,
+        params=dict(trial.suggestion.params or {}),
+        distributions=distributions,
+        intermediate_values=dict(enumerate(trial.running_means())),
+        system_attrs=attributes,
+    )
+    frozen.number = trial.number
+    return frozen
+
+
+class _Shared(dict[str, BaseDistribution]):
+    """Distributions that Optuna does not copy for every trial: 40 objects each."""
+
+    def __deepcopy__(self, memo: object) -> _Shared:
+        return self
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.options)
+    if parameter.is_integer:
+        return IntDistribution(int(parameter.low), int(parameter.high))
+    return FloatDistribution(parameter.low, parameter.high)
