@@ -9,24 +9,21 @@ task, so that pruning is as reproducible as the suggestions.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from policysearch.engines.base import Engine
+from policysearch.engines.base import Engine, Finished
 from policysearch.ledger import trial_key
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to_dict
+from policysearch.pruning import MedianPruning
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.staged import StagedSampler
 from policysearch.space import SearchSpace
 from policysearch.trial import Outcome, Replicate, Suggestion, Task, Trial
-
-#: Trials that must be visible before any trial is pruned.
-MIN_TRIALS_TO_PRUNE = 10
 
 
 class SearchLoop:
@@ -39,6 +36,10 @@ class SearchLoop:
       replicates: Trainings of every trial.
       n_epochs: Length of each.
       n_planned: Trials that the time is expected to hold: how the sampler divides its stages.
+      clock: Seconds that a budget is measured by; that of an engine in virtual time is its own.
+
+    Attributes:
+      sampler: Makes the suggestions.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SearchLoop:
         replicates: tuple[Replicate, ...],
         n_epochs: int,
         n_planned: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
         self._config = run.config
@@ -56,13 +58,19 @@ class SearchLoop:
         self._replicates = replicates
         self._n_epochs = n_epochs
         inner = OptunaSampler(space, run.config.seed, run.config.sampler)
-        self._sampler: Sampler = StagedSampler(space, baselines, n_planned, inner, run.config.seed)
+        self.sampler: Sampler = StagedSampler(space, baselines, n_planned, inner, run.config.seed)
+        self._pruning = MedianPruning()
         self._n_trials = self._config.trials
         self._asked: dict[int, Suggestion] = {}
+        self._trials: dict[int, Trial] = {}
+        self._without_gap: list[Trial] = []
+        self._best: Trial | None = None
         recorded = run.records("trial")
-        self._trials = {t.number: t for t in map(self._restored, recorded)}
+        for record in recorded:
+            self._take_in(self._restored(record))
         self._spent_before = max((r.get("rung_seconds", 0.0) for r in recorded), default=0.0)
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started = clock()
 
     def run(
         self, engine: Engine, stop: StopRequest, progress: Progress, seconds: float | None
@@ -74,10 +82,10 @@ class SearchLoop:
         A search without a single scored policy of its own goes on beyond its time.
         """
         for trial in self._in_order():
-            progress(_event(trial, self._trials))
+            progress(self._event(trial))
         if self._run.records("search_end"):
             return self._in_order()
-        waiting = [n for n in range(self._n_trials) if n not in self._trials]
+        waiting = deque(n for n in range(self._n_trials) if n not in self._trials)
         n_running, failures = 0, FailuresInARow(self._run)
         while waiting or n_running:
             is_stopping = stop.is_asked()
@@ -87,15 +95,15 @@ class SearchLoop:
             while waiting and not is_over and n_running < engine.n_slots:
                 if not self._is_askable(waiting[0]):
                     break
-                engine.submit(self._task(waiting.pop(0)))
+                engine.submit(self._task(waiting.popleft()))
                 n_running += 1
             if is_over and not n_running:
                 break
-            for finished in engine.wait(0.5):
+            for trial in self._finish(engine.wait(0.5)):
                 n_running -= 1
-                trial = self._finish(finished.task, finished.outcome)
-                failures.count(finished.task.key, trial.outcome)
-                progress(_event(trial, self._trials))
+                self._take_in(trial)
+                failures.count(trial_key(trial.number), trial.outcome)
+                progress(self._event(trial))
         if waiting and stop.is_asked():
             raise Interrupted
         reason = "budget" if waiting else "trials"
@@ -104,7 +112,7 @@ class SearchLoop:
 
     def _spent(self) -> float:
         """Wall seconds of this rung, over all sessions; known up to the last trial of each."""
-        return self._spent_before + time.monotonic() - self._started
+        return self._spent_before + self._clock() - self._started
 
     def _has_candidate(self) -> bool:
         return any(
@@ -116,26 +124,40 @@ class SearchLoop:
         return [self._trials[n] for n in sorted(self._trials)]
 
     def _is_askable(self, number: int) -> bool:
-        return all(n in self._trials for n in range(number - self._config.lookback + 1))
-
-    def _visible(self, number: int) -> list[Trial]:
-        return [self._trials[n] for n in range(number - self._config.lookback + 1)]
+        return number - self._config.lookback < len(self._without_gap)
 
     def _task(self, number: int) -> Task:
-        visible = self._visible(number)
-        suggestion = self._sampler.suggest(number, visible)
+        visible = self._without_gap[: max(0, number - self._config.lookback + 1)]
+        suggestion = self.sampler.suggest(number, visible)
         self._asked[number] = suggestion
         is_reference = suggestion.origin.startswith("warm:")
-        thresholds = () if is_reference or not self._config.prune else prune_thresholds(visible)
+        prunes = self._config.prune and not is_reference
+        thresholds = self._pruning.thresholds(visible) if prunes else ()
         return Task(
             trial_key(number), suggestion.policy, self._replicates, self._n_epochs, thresholds
         )
 
-    def _finish(self, task: Task, outcome: Outcome) -> Trial:
-        number = int(task.key.removeprefix("trial/"))
-        trial = Trial(number, self._asked.pop(number), outcome)
+    def _finish(self, ended: Sequence[Finished]) -> list[Trial]:
+        """Writes down what ended together, with one write to the disk."""
+        trials = [self._trial(finished) for finished in ended]
+        self._run.record("trial", *map(self._fields, trials))
+        return trials
+
+    def _trial(self, finished: Finished) -> Trial:
+        number = int(finished.task.key.removeprefix("trial/"))
+        return Trial(number, self._asked.pop(number), finished.outcome)
+
+    def _take_in(self, trial: Trial) -> None:
+        self._trials[trial.number] = trial
+        while len(self._without_gap) in self._trials:
+            self._without_gap.append(self._trials[len(self._without_gap)])
+        best = None if self._best is None else self._best.score
+        if trial.score is not None and (best is None or trial.score < best):
+            self._best = trial
+
+    def _fields(self, trial: Trial) -> dict[str, Any]:
         suggestion = trial.suggestion
-        fields: dict[str, Any] = {"number": number, "origin": suggestion.origin}
+        fields: dict[str, Any] = {"number": trial.number, "origin": suggestion.origin}
         if suggestion.params is not None:
             fields["params"] = dict(suggestion.params)
         else:
@@ -143,9 +165,7 @@ class SearchLoop:
         if suggestion.state:
             fields["sampler_state"] = dict(suggestion.state)
         fields["rung_seconds"] = round(self._spent(), 3)
-        self._run.record("trial", fields | outcome.to_dict())
-        self._trials[number] = trial
-        return trial
+        return fields | trial.outcome.to_dict()
 
     def _restored(self, record: Mapping[str, Any]) -> Trial:
         params = record.get("params")
@@ -157,35 +177,18 @@ class SearchLoop:
         suggestion = Suggestion(policy, record["origin"], params, record.get("sampler_state", {}))
         return Trial(record["number"], suggestion, Outcome.from_dict(record))
 
-
-def prune_thresholds(history: Sequence[Trial]) -> tuple[float, ...]:
-    """Median running mean of earlier trials after each replicate but the last.
-
-    Trials are compared after the same number of full-length trainings on the same folds and
-    seeds, so pruning does not prefer the weak augmentation that short trainings like.
-    """
-    means = [trial.running_means() for trial in history]
-    if len(means) < MIN_TRIALS_TO_PRUNE:
-        return ()
-    longest = max((len(m) for m in means), default=0)
-    return tuple(
-        float(np.median([m[step] for m in means if len(m) > step])) for step in range(longest - 1)
-    )
-
-
-def _event(trial: Trial, trials: Mapping[int, Trial]) -> dict[str, Any]:
-    scored = [t for t in trials.values() if t.score is not None]
-    best = min(scored, key=lambda t: t.score or 0.0, default=None)
-    return {
-        "event": "trial",
-        "number": trial.number,
-        "origin": trial.suggestion.origin,
-        "state": trial.outcome.state,
-        "score": trial.outcome.score,
-        "seconds": trial.outcome.seconds,
-        "message": trial.outcome.message,
-        "done": len(trials),
-        "best_number": best.number if best else None,
-        "best_score": best.score if best else None,
-        "best_origin": best.suggestion.origin if best else None,
-    }
+    def _event(self, trial: Trial) -> dict[str, Any]:
+        best = self._best
+        return {
+            "event": "trial",
+            "number": trial.number,
+            "origin": trial.suggestion.origin,
+            "state": trial.outcome.state,
+            "score": trial.outcome.score,
+            "seconds": trial.outcome.seconds,
+            "message": trial.outcome.message,
+            "done": len(self._trials),
+            "best_number": best.number if best else None,
+            "best_score": best.score if best else None,
+            "best_origin": best.suggestion.origin if best else None,
+        }

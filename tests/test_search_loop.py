@@ -1,7 +1,5 @@
 """The search rung: its window, its ledger, and that timing and workers decide nothing."""
 
-import math
-
 import pytest
 from faults.driver import silent
 from faults.formula import Formula, Scripted, Uneven
@@ -11,9 +9,9 @@ from policysearch.config import make_config
 from policysearch.engines.local import LocalEngine
 from policysearch.errors import RunError
 from policysearch.run import MAX_FAILURES_IN_A_ROW, Run, StopRequest
-from policysearch.search_loop import MIN_TRIALS_TO_PRUNE, SearchLoop, prune_thresholds
+from policysearch.search_loop import SearchLoop
 from policysearch.space_yaml import load_space
-from policysearch.trial import Outcome, Replicate, Suggestion, Trial
+from policysearch.trial import Replicate
 
 SPACE = load_space("image/opwise").restricted_to(1)
 WARM = baseline_policies(SPACE, 8)
@@ -30,10 +28,8 @@ def run_loop(path, objective, *, n_trials=14, workers=2, lookback=4, seconds=Non
     ):
         loop = SearchLoop(run, SPACE, WARM, REPLICATES, 3, n_trials)
         if spy is not None:
-            ask = loop._sampler.suggest
-            loop._sampler.suggest = lambda n, seen: (
-                spy(n, [t.number for t in seen]) or ask(n, seen)
-            )
+            ask = loop.sampler.suggest
+            loop.sampler.suggest = lambda n, seen: spy(n, [t.number for t in seen]) or ask(n, seen)
         trials = loop.run(engine, stop, silent, seconds)
         return trials, list(run.ledger.records)
 
@@ -124,28 +120,6 @@ def test_time_spent_counts_over_sessions_also_of_one_that_was_killed(tmp_path):
 def test_a_search_out_of_time_still_tries_one_policy_of_its_own(tmp_path):
     trials, _ = run_loop(tmp_path, Formula(tmp_path), seconds=0.0, workers=1)
     assert len(trials) == len(WARM) + 1
-
-
-def trial(number, *scores, state="complete"):
-    metrics = tuple({"score": s} for s in scores)
-    if state == "failed":
-        outcome = Outcome("failed", failure="error")
-    else:
-        outcome = Outcome(state, sum(scores) / len(scores), metrics)
-    return Trial(number, Suggestion(SPACE.uniform_policy(), "x"), outcome)
-
-
-def test_nothing_is_pruned_before_enough_trials_are_there():
-    history = [trial(i, 1.0, 2.0) for i in range(MIN_TRIALS_TO_PRUNE - 1)]
-    assert prune_thresholds(history) == ()
-    assert prune_thresholds([*history, trial(9, 1.0, 2.0)]) == (1.0,)
-
-
-def test_thresholds_are_medians_of_running_means_and_bear_short_and_failed_trials():
-    history = [trial(i, float(i), float(i), 0.0) for i in range(11)]
-    history += [trial(11, 100.0, state="pruned"), trial(12, state="failed")]
-    assert prune_thresholds(history) == (5.5, 5.0)
-    assert all(math.isfinite(t) for t in prune_thresholds(history))
 
 
 def test_tasks_of_the_search_are_pruned_but_never_the_known_policies(tmp_path):
