@@ -156,8 +156,8 @@ class Run:
                 n_done += 1
                 key, outcome = finished.task.key, finished.outcome
                 known[key] = outcome
-                failures.count(key, outcome)
                 progress({"event": "task", "key": key, "done": n_done, "of": len(wanted)})
+            failures.count((finished.task.key, finished.outcome) for finished in ended)
         return {task.key: known[task.key] for task in wanted}
 
 
@@ -177,10 +177,12 @@ class FailuresInARow:
         self._run = run
         self._keys: list[str] = []
 
-    def count(self, key: str, outcome: Outcome) -> None:
-        """Takes notice of an outcome; raises `RunError` with the reason when it is enough."""
-        self._keys = [*self._keys, key] if outcome.state == "failed" else []
-        if len(self._keys) < MAX_FAILURES_IN_A_ROW:
+    def count(self, ended: Iterable[tuple[str, Outcome]]) -> None:
+        """Takes notice of all that ended together; raises `RunError` with the reason at enough."""
+        outcome = None
+        for key, outcome in ended:
+            self._keys = [*self._keys, key] if outcome.state == "failed" else []
+        if outcome is None or len(self._keys) < MAX_FAILURES_IN_A_ROW:
             return
         self._run.void(self._keys)
         raise RunError(

@@ -99,11 +99,12 @@ class SearchLoop:
                 n_running += 1
             if is_over and not n_running:
                 break
-            for trial in self._finish(engine.wait(0.5)):
+            ended = self._finish(engine.wait(0.5))
+            for trial in ended:
                 n_running -= 1
                 self._take_in(trial)
-                failures.count(trial_key(trial.number), trial.outcome)
                 progress(self._event(trial))
+            failures.count((trial_key(trial.number), trial.outcome) for trial in ended)
         if waiting and stop.is_asked():
             raise Interrupted
         reason = "budget" if waiting else "trials"

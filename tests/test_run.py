@@ -119,8 +119,17 @@ def test_a_success_in_between_starts_the_count_anew(tmp_path):
     with Run(tmp_path, CONFIG, HEADER) as run:
         failures = FailuresInARow(run)
         for i in range(3 * MAX_FAILURES_IN_A_ROW):
-            failures.count(f"t{i}", Outcome("complete", 1.0) if i % 3 == 0 else broken)
+            failures.count([(f"t{i}", Outcome("complete", 1.0) if i % 3 == 0 else broken)])
         assert run.records("void") == []
+
+
+def test_failures_that_end_together_are_all_tried_again(tmp_path):
+    broken = Outcome("failed", failure="error", message="x")
+    keys = [f"t{i}" for i in range(MAX_FAILURES_IN_A_ROW + 2)]
+    with Run(tmp_path, CONFIG, HEADER) as run:
+        with pytest.raises(RunError):
+            FailuresInARow(run).count((key, broken) for key in keys)
+        assert run.records("void")[0]["keys"] == keys
 
 
 def test_void_takes_back_only_what_came_before_it():
