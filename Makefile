@@ -42,7 +42,7 @@ bench-quick: .venv/development
 	test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
 	grep -v '^torch==' constraints.txt > .venv-interop/constraints.txt
 	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check \
-	  -c .venv-interop/constraints.txt -r interop-requirements.txt -e . pytest
+	  -c .venv-interop/constraints.txt -r interop-requirements.txt -e .
 	@touch $@
 
 clean:
