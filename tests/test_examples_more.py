@@ -12,6 +12,12 @@ import policysearch
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+def test_every_example_is_named_in_a_test() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    for path in EXAMPLES.glob("*.py"):
+        assert f"{path.stem}.py" in tests or f'"{path.stem}"' in tests, path.name
+
+
 def load_example(name: str) -> dict:
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))
 
