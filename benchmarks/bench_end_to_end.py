@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
-from policysearch.config import usable_cores
 from policysearch.run import now, versions
 from policysearch.verdict import t_interval
 
@@ -175,7 +173,7 @@ def main() -> None:
         "claim": "one command from images to a policy with a verdict",
         "command": f"policysearch search {shown} {' '.join(options)} --seed {_range(n_draws)}",
         "date": now(),
-        "machine": {"cores": usable_cores(), "processor": _processor(), "os": platform.system()},
+        "machine": machine(),
         "versions": versions(),
         "summary": summary(runs),
         "runs": runs,
@@ -185,15 +183,6 @@ def main() -> None:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"end_to_end_{words.case}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def _processor() -> str:
-    for line in (
-        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    ):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
 
 
 if __name__ == "__main__":
