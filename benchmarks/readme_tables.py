@@ -14,6 +14,7 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+NO_GPU = "On a GPU: not measured."
 ARMS = ("none", "default", "trivialaugment", "randaugment", "uniformaugment", "random", "found")
 TITLES = {
     "digits": "scikit-learn's digits, 100 training images",
@@ -30,6 +31,10 @@ def tables(results: Path = HERE / "results") -> str:
         if (path := results / f"end_to_end_{case}.json").exists()
     }
     parts = [_accuracy(found), _cost(found), _overhead(results / "overhead.json")]
+    cpu, gpu = results / "transform.json", results / "transform_cuda.json"
+    if cpu.exists():
+        parts.append(transform(json.loads(cpu.read_text())))
+        parts.append(transform_cuda(json.loads(gpu.read_text())) if gpu.exists() else NO_GPU)
     return "\n\n".join(part for part in parts if part)
 
 
@@ -95,6 +100,108 @@ def _overhead(path: Path) -> str:
         f"A trial's overhead beside a training of {seconds:.0f} s (suggesting, ledger, process, "
         f"data; {result['workers']} workers): {', '.join(shown)}.\n  `{result['command']}`"
     )
+
+
+def transform(result: dict[str, Any]) -> str:
+    """Speed and cost of applying a policy on the CPU."""
+    parts = [
+        f"Augmented images per second on one core ({result['machine']['processor']}), uint8 RGB, "
+        f"every image with a draw\nof its own, drawing included; median of {result['rounds']} "
+        "rounds in which all take turns. PIL images and tensors are made beforehand.",
+        _throughput(result["throughput"]),
+        "\\* Another policy, and not in the last column: kornia draws one sub-policy for all "
+        "images of a batch; for\nalbumentations, which has none of these policies, a chain of "
+        "similar operations. timm's and kornia's policies have\noperations and ranges of their "
+        f"own.\n  `{result['command']}`",
+        "One PIL image per call, and in a `DataLoader` with one worker, images per second:",
+        _single_images(result["one_by_one"], result["loader"]),
+        _transform_costs(result),
+    ]
+    return "\n\n".join(parts)
+
+
+def transform_cuda(result: dict[str, Any]) -> str:
+    """Speed of applying a policy on a GPU."""
+    share = result["training"][0]["share"]["median"]
+    return (
+        f"The same on a GPU ({result['machine']['gpu']}):\n\n"
+        f"{_throughput(result['throughput'])}\n\n"
+        f"Part of the augmentation in a proxy training there: {share:.1%}.\n"
+        f"  `{result['command']}`"
+    )
+
+
+def _throughput(rows: list[dict[str, Any]]) -> str:
+    names = [
+        c["name"] if c["is_same_policy"] else c["name"] + "\\*" for c in rows[0]["contestants"]
+    ]
+    lines = [
+        "| policy, batch | " + " | ".join(names) + " | against the fastest |",
+        "|---|" + "---:|" * len(names) + "---|",
+    ]
+    for row in rows:
+        cells = [_rate(c["images_per_second"], c["note"]) for c in row["contestants"]]
+        versus = f"{row['ratio']:.2f} x {row['fastest']}" if row["fastest"] else ""
+        what = f"{row['policy']}, {row['batch']:,} x {row['side']} px"
+        lines.append(f"| {what} | " + " | ".join(cells) + f" | {versus} |")
+    return "\n".join(lines)
+
+
+def _rate(rate: dict[str, float] | str | None, note: str = "") -> str:
+    if rate is None or isinstance(rate, str):
+        return rate or note
+    return f"{rate['median']:,.0f}"
+
+
+def _single_images(calls: list[dict[str, Any]], loader: list[dict[str, Any]]) -> str:
+    lines = [
+        "| policy | policysearch | torchvision | ratio | `DataLoader`: policysearch | torchvision "
+        "| ratio | no policy |",
+        "|---|" + "---:|" * 7,
+    ]
+    for call, epoch in zip(calls, loader, strict=True):
+        cells = []
+        for row in (call, epoch):
+            cells += [_rate(row["policysearch"]), _rate(row["torchvision"])]
+            cells.append(f"{row['ratio']:.2f}" if "ratio" in row else "")
+        cells.append(_rate(epoch["none"]))
+        lines.append(f"| {call['policy']}, {call['side']} px | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _transform_costs(result: dict[str, Any]) -> str:
+    cold, warm = result["first_call"]["cold"], result["first_call"]["warm"]
+    lines = [
+        f"- First call of a process: {cold['first_call_seconds']:.2g} s, "
+        f"{warm['first_call_seconds']:.2g} s in every later process "
+        f"(imports: {warm['import_seconds']:.1f} s).",
+        f"- Two threads instead of one: {_scaling(result['scaling'])}.",
+        f"- Building a transform: {_building(result['building_ms'])}.",
+        "- Part of the augmentation in a proxy training (TrivialAugment, one thread): "
+        + ", ".join(f"{t['share']['median']:.1%} on {t['data']}" for t in result["training"])
+        + ".",
+        f"- Peak memory of a call beyond its input, output included: {_memory(result['memory'])}.",
+    ]
+    return "\n".join(lines)
+
+
+def _scaling(rows: list[dict[str, Any]] | str) -> str:
+    if isinstance(rows, str):
+        return rows
+    return ", ".join(f"{r['two_threads']['median']:.2f} x at {r['side']} px" for r in rows)
+
+
+def _building(found: dict[str, dict[str, float]]) -> str:
+    *named, (large, slow) = ((name, ms["median"]) for name, ms in found.items())
+    low, high = (pick(ms for _, ms in named) for pick in (min, max))
+    return f"{low:.2g} to {high:.2g} ms for the named policies, {slow:.2g} ms for {large}"
+
+
+def _memory(rows: list[dict[str, Any]] | str) -> str:
+    if isinstance(rows, str):
+        return rows
+    shown = [f"{r['ratio']:.1f} x at {r['batch']:,} x {r['side']} px" for r in rows]
+    return ", ".join(shown)
 
 
 def main() -> None:

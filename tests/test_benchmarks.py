@@ -1,0 +1,51 @@
+"""What the benchmarks rest on: turns are fair, and what was not measured is said so."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.mark.usefixtures("_importable")
+def test_contestants_take_turns_and_begin_equally_often() -> None:
+    from interleaved import interleaved
+
+    called: list[str] = []
+    calls = {name: (lambda name=name: called.append(name)) for name in "abc"}
+    taken = interleaved(calls, 6, 0.0)
+    assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 6, "b": 6, "c": 6}
+    rounds = [called[i : i + 3] for i in range(6, len(called), 3)]  # six calls to warm up
+    assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
+    assert Counter(order[0] for order in rounds) == {"a": 2, "b": 2, "c": 2}
+
+
+@pytest.mark.usefixtures("_importable")
+def test_short_calls_are_repeated_and_the_time_of_one_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import interleaved
+
+    called: list[str] = []
+    clock = SimpleNamespace(perf_counter=lambda: 0.01 * len(called))
+    monkeypatch.setattr(interleaved, "time", clock)  # every call takes 10 ms
+    taken = interleaved.interleaved({"a": lambda: called.append("a")}, 1, 0.2)
+    assert len(called) == 2 + 20
+    assert taken["a"] == [pytest.approx(0.01)]
+
+
+def test_a_missing_gpu_is_named_and_measured_by_nothing() -> None:
+    command = [sys.executable, str(BENCHMARKS / "bench_transform.py"), "--device", "cuda"]
+    blind = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=blind, check=True)
+    assert done.stdout.strip() == "not measured: no CUDA device"
