@@ -1,12 +1,13 @@
 # make demo   a real search on the built-in digits, a few minutes
 # make test   the whole test suite
 # make check  lint, format and types
-# make test-interop  equal pixels with torchvision, in an environment of its own (6 GB)
+# make test-interop  pixels beside torchvision, timm, kornia and albumentations, in an
+#                    environment of its own (6 GB)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-interop check bench-quick clean
+.PHONY: demo test test-interop check bench-quick bench-transform-quick clean
 
 demo: .venv/run-time
 	$(BIN)/policysearch search digits --train-size 100 --verdict-seeds 10
@@ -25,6 +26,9 @@ check: .venv/development
 bench-quick: .venv/development
 	$(BIN)/python benchmarks/bench_end_to_end.py digits --quick
 	$(BIN)/python benchmarks/bench_overhead.py --quick
+
+bench-transform-quick: .venv-interop/ready
+	.venv-interop/bin/python benchmarks/bench_transform.py --quick
 
 .venv/run-time: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
