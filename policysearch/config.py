@@ -33,7 +33,9 @@ class SearchConfig(BaseModel):
       data: What the user named: `digits`, a folder, an `.npz`, `package.module:function`.
       policies: What a comparison compares; empty for a search.
       space: Name of a shipped space, or a YAML file.
-      sampler: Refines after warm start and screening.
+      sampler: Refines after warm start and combination.
+      strategy: How single operations are judged first: by trainings (`screened`) or by forward
+        passes (`calibrated`), which is cheaper.
       trials: Policies to try, warm start included.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
@@ -60,6 +62,7 @@ class SearchConfig(BaseModel):
     policies: tuple[str, ...] = ()
     space: str = "image/opwise"
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    strategy: Literal["screened", "calibrated"] = "screened"
     trials: Count = 120
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)

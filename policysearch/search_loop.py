@@ -58,7 +58,9 @@ class SearchLoop:
         self._replicates = replicates
         self._n_epochs = n_epochs
         inner = OptunaSampler(space, run.config.seed, run.config.sampler)
-        self.sampler: Sampler = StagedSampler(space, baselines, n_planned, inner, run.config.seed)
+        self.sampler: Sampler = StagedSampler(
+            space, baselines, n_planned, inner, run.config.seed, run.config.strategy
+        )
         self._pruning = MedianPruning()
         self._n_trials = self._config.trials
         self._asked: dict[int, Suggestion] = {}
@@ -135,7 +137,12 @@ class SearchLoop:
         prunes = self._config.prune and not is_reference
         thresholds = self._pruning.thresholds(visible) if prunes else ()
         return Task(
-            trial_key(number), suggestion.policy, self._replicates, self._n_epochs, thresholds
+            trial_key(number),
+            suggestion.policy,
+            self._replicates,
+            self._n_epochs,
+            thresholds,
+            suggestion.probes,
         )
 
     def _finish(self, ended: Sequence[Finished]) -> list[Trial]:

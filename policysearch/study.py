@@ -126,6 +126,8 @@ class Study:
             "folds": len(self.splits.search.folds),
             "seed": config.seed,
             "sampler": config.sampler,
+            # Runs that began before there was a choice have no such line.
+            **({} if config.strategy == "screened" else {"strategy": config.strategy}),
             "trials": config.trials,
             "lookback": config.lookback,
             "prune": config.prune,

@@ -36,6 +36,8 @@ class Task:
       n_epochs: Length of each training.
       prune_above: Step i of the task is the running mean score after replicate i; above this
         threshold the task stops as pruned. Empty: never.
+      probes: Policies by name under which the trained networks read the validation data as well.
+        Each gives the metrics `NAME:accuracy` and `NAME:log_loss`.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Task:
     replicates: tuple[Replicate, ...]
     n_epochs: int
     prune_above: tuple[float, ...] = ()
+    probes: Mapping[str, Policy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,14 @@ class Suggestion:
       origin: Where it comes from, such as `warm:none`, `screen:rotate@0.6`, `combine`, `tpe`.
       params: Its parameters in the space; `None` for a policy from outside the space.
       state: What the sampler wants back with the trial (plain data), such as its generation.
+      probes: What the trained networks are asked beside their score (see `Task`).
     """
 
     policy: Policy
     origin: str
     params: Mapping[str, float | int | str] | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
+    probes: Mapping[str, Policy] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

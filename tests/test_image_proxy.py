@@ -9,9 +9,11 @@ from torch import nn
 
 from policysearch.data.dataset import Dataset
 from policysearch.data.source import load_source
+from policysearch.data.splits import SearchData
 from policysearch.errors import InvalidValueError
 from policysearch.named import resolve_policy
-from policysearch.policy import Policy
+from policysearch.objectives.from_scratch import FromScratch
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.proxies.image import (
     ImageProxy,
     ImageProxyConfig,
@@ -20,6 +22,7 @@ from policysearch.proxies.image import (
     default_epochs,
     to_unit,
 )
+from policysearch.trial import Replicate, Task
 
 UNIFORM = resolve_policy("uniformaugment").policy
 CONFIG = ImageProxyConfig(width=4, batch_size=16)
@@ -155,3 +158,30 @@ def test_device_that_torch_cannot_compute_on_is_refused(device):
     data = load_source("digits").train.take(range(20))
     with pytest.raises(InvalidValueError, match="`--device` must be one"):
         config_for(data, device)
+
+
+def test_augmented_data_are_judged_by_several_draws_of_few_samples():
+    data = stripes()
+    proxy = trained(data, n_epochs=20)
+    before = weights(proxy.network)
+    clean = proxy.evaluate(data)
+    assert proxy.evaluate_augmented(data, Policy()) == pytest.approx(clean, abs=1e-6)
+    inverted = Policy((SubPolicy((Stage((OpCall("rotate", 90.0, 90.0, unit="deg"),)),)),))
+    turned = proxy.evaluate_augmented(data, inverted)
+    assert turned["log_loss"] > clean["log_loss"] + 0.5
+    assert turned == proxy.evaluate_augmented(data, inverted)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(proxy.network), strict=True))
+
+
+def test_probes_are_answered_beside_a_score_that_they_do_not_change():
+    data = stripes()
+    folds = ((np.arange(20), np.arange(20, 40)),)
+    objective = FromScratch(SearchData(data, folds), CONFIG)
+    plain = objective.evaluate(Task("t", UNIFORM, (Replicate(0, 1),), 3))
+    probed = objective.evaluate(
+        Task("t", UNIFORM, (Replicate(0, 1),), 3, probes={"none@1": Policy(), "all@1": UNIFORM})
+    )
+    [metrics] = probed.metrics
+    assert probed.score == plain.score
+    assert metrics["none@1:accuracy"] == metrics["accuracy"]
+    assert metrics["all@1:log_loss"] != metrics["log_loss"]

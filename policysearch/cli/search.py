@@ -29,6 +29,14 @@ from policysearch.cli.run_options import (
 @click.argument("data")
 @click.option("--space", default="image/opwise", show_default=True, help="Name or YAML file.")
 @click.option(
+    "--strategy",
+    type=click.Choice(["screened", "calibrated"]),
+    default="screened",
+    show_default=True,
+    help="How single operations are judged: by short trainings, or by forward passes of networks "
+    "trained without augmentation, which needs far fewer trials (20 to 40).",
+)
+@click.option(
     "--sampler",
     type=click.Choice(["tpe", "random", "nsga2"]),
     default="tpe",

@@ -35,8 +35,13 @@ class FromScratch:
         train = self._train.take(kept)
         proxy = ImageProxy(train, task.policy, task.n_epochs, replicate.seed, self._config)
         proxy.fit()
-        metrics = proxy.evaluate(self._train.take(held))
-        return metrics | {"score": metrics["log_loss"]}
+        validation = self._train.take(held)
+        metrics = proxy.evaluate(validation)
+        metrics["score"] = metrics["log_loss"]
+        for name, policy in task.probes.items():
+            seen = proxy.evaluate_augmented(validation, policy)
+            metrics |= {f"{name}:{metric}": value for metric, value in seen.items()}
+        return metrics
 
 
 class FinalTraining:

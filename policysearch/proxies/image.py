@@ -128,6 +128,10 @@ def to_unit(x: Tensor) -> Tensor:
     return x.to(torch.float32) / scale
 
 
+#: Augmented samples that an operation is judged by, and copies of one sample at most.
+N_AUGMENTED, MAX_COPIES = 1000, 8
+
+
 class ImageProxy:
     """One training of the proxy network on a dataset under a policy.
 
@@ -191,6 +195,17 @@ class ImageProxy:
                 loss += float(F.cross_entropy(logits, y, reduction="sum"))
                 n_right += int((logits.argmax(1) == y).sum())
         return {"log_loss": loss / len(data), "accuracy": n_right / len(data)}
+
+    def evaluate_augmented(self, data: Dataset, policy: Policy) -> dict[str, float]:
+        """Scores the network on augmented data, each sample several times where they are few.
+
+        Draws are the same for equal seeds, so that two strengths of an operation are paired.
+        """
+        n_copies = max(1, min(MAX_COPIES, math.ceil(N_AUGMENTED / len(data))))
+        indices = np.arange(len(data) * n_copies)
+        drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(indices)
+        x = apply_drawn(_tensor(np.tile(data.x, (n_copies, 1, 1, 1))), drawn, policy)
+        return self.evaluate(Dataset(x.numpy(), np.tile(data.y, n_copies), data.classes))
 
     def _normalised(self, x: Tensor) -> Tensor:
         # Channels last: convolutions take about half the time on a CPU.

@@ -1,13 +1,15 @@
 """The default search: known policies, then every op alone, then what helped together."""
 
 import dataclasses
+import json
 
 import pytest
 from contracts.sampler_contract import SPACES, SamplerContract, play, smooth
 
 from policysearch.baselines import baseline_policies
+from policysearch.samplers.calibration import calibration
 from policysearch.samplers.optuna_backed import OptunaSampler
-from policysearch.samplers.staged import SCREEN_LEVELS, StagedSampler
+from policysearch.samplers.staged import CALIBRATED, SCREEN_LEVELS, StagedSampler
 from policysearch.space import MIN_WEIGHT
 from policysearch.trial import Outcome, Suggestion, Trial
 
@@ -19,10 +21,11 @@ SPACE = SPACES["opwise"]()
 WARM = baseline_policies(SPACE, 8)
 
 
-def staged(space, n_trials, seed=0, algorithm="random"):
+def staged(space, n_trials, seed=0, algorithm="random", strategy="screened"):
     """Refined by random search where the refinement is not what is tested: it asks faster."""
     warm = baseline_policies(space, 8)
-    return StagedSampler(space, warm, n_trials, OptunaSampler(space, seed, algorithm), seed)
+    inner = OptunaSampler(space, seed, algorithm)
+    return StagedSampler(space, warm, n_trials, inner, seed, strategy)
 
 
 class TestStaged(SamplerContract):
@@ -32,6 +35,15 @@ class TestStaged(SamplerContract):
     @classmethod
     def make_sampler(cls, space, seed):
         return staged(space, cls.N, seed, "tpe")
+
+
+class TestCalibrated(SamplerContract):
+    N = 40
+    SPACES = ("opwise",)
+
+    @classmethod
+    def make_sampler(cls, space, seed):
+        return staged(space, cls.N, seed, "tpe", "calibrated")
 
 
 def ops_of(suggestion: Suggestion) -> set[str]:
@@ -141,6 +153,86 @@ def test_without_the_trial_without_augmentation_nothing_is_combined():
     trials = search(120, missing={0})
     assert of_kind(trials, "combine") == []
     assert trials[-1].suggestion.origin == "random"
+
+
+#: Share of the clean accuracy that an op leaves, by level; others leave all.
+KEPT = {
+    "rotate": {"0.25": 0.95, "0.5": 0.8, "0.75": 0.6, "1": 0.4},
+    "blur": {"0.25": 0.2, "0.5": 0.1, "0.75": 0.1, "1": 0.1},
+    "flip_horizontal": {"1": 0.35},
+    "invert": {"1": 0.1},
+}
+
+
+def probed(n_trials):
+    """A search whose networks answer the probes."""
+    sampler, trials = staged(SPACE, n_trials, strategy="calibrated"), []
+    for number in range(n_trials):
+        seen = [t for t in trials if t.number <= number - 4]
+        suggestion = sampler.suggest(number, seen)
+        metrics = {"score": additive(suggestion), "accuracy": 0.8}
+        for name in suggestion.probes:
+            op, _, level = name.partition("@")
+            metrics[f"{name}:accuracy"] = 0.8 * KEPT.get(op, {}).get(level, 1.0)
+        found = Outcome("complete", metrics["score"], (metrics, metrics))
+        trials.append(Trial(number, suggestion, found))
+    return trials
+
+
+def test_only_the_networks_without_augmentation_are_probed():
+    trials = probed(30)
+    assert [bool(t.suggestion.probes) for t in trials] == [True] + [False] * 29
+    with_range = [r.op for r in SPACE.ops if r.low is not None]
+    probes = trials[0].suggestion.probes
+    assert len(probes) == 4 * len(with_range) + len(SPACE.ops) - len(with_range)
+    [[call]] = [stage.choices for sub in probes["rotate@0.5"].sub_policies for stage in sub.stages]
+    assert (call.op, call.low, call.high) == ("rotate", 15.0, 15.0)
+
+
+def test_ops_are_combined_up_to_where_a_share_of_the_accuracy_is_left():
+    calibrated = of_kind(probed(30), "calibrated")
+    assert len(calibrated) == len(CALIBRATED)
+    for suggestion, (share, n_ops) in zip(calibrated, CALIBRATED, strict=True):
+        assert suggestion.params["n_ops"] == n_ops
+        assert ("flip_horizontal" in ops_of(suggestion)) == (share == 0.3)
+        assert "invert" not in ops_of(suggestion)
+        assert suggestion.params["shear_x.level"] == 1.0
+    by_share = {share: s.params for s, (share, _) in zip(calibrated, CALIBRATED, strict=True)}
+    # Interpolated: 0.9 lies a third of the way from 0.95 at level 0.25 to 0.8 at 0.5.
+    assert by_share[0.9]["rotate.level"] == pytest.approx(0.25 + 0.25 / 3, abs=1e-3)
+    assert by_share[0.7]["rotate.level"] == pytest.approx(0.625)
+    assert by_share[0.3]["rotate.level"] == 1.0
+    # From all of the accuracy at level 0 to a fifth of it at 0.25.
+    assert by_share[0.5]["blur.level"] == pytest.approx(0.25 * 0.5 / 0.8, abs=1e-3)
+
+
+def test_the_best_calibrated_ops_are_combined_where_none_are_screened():
+    trials = probed(24)
+    calibrated = [t for t in trials[:14] if t.suggestion.origin.startswith("calibrated:")]
+    best = min(calibrated, key=lambda t: t.score).suggestion
+    first = of_kind(trials, "combine")[0]
+    assert of_kind(trials, "screen") == []
+    assert ops_of(first) <= ops_of(best)
+    assert first.params["rotate.level"] <= best.params["rotate.level"]
+
+
+def test_without_answers_all_ops_are_tried_at_equal_levels():
+    """An objective need not answer probes, and a wide window hides the answers at first."""
+    trials = play(staged(SPACE, 24, strategy="calibrated"), 24)
+    equal = of_kind(trials, "equal")
+    assert len(equal) == len(CALIBRATED)
+    for suggestion, (share, _) in zip(equal, CALIBRATED, strict=True):
+        assert ops_of(suggestion) == {r.op for r in SPACE.ops}
+        assert suggestion.params["rotate.level"] == pytest.approx(1 - share)
+
+
+def test_answers_to_probes_survive_the_ledger():
+    none = probed(1)[0]
+    restored = dataclasses.replace(
+        none, outcome=Outcome.from_dict(json.loads(json.dumps(none.outcome.to_dict())))
+    )
+    assert calibration(restored) == calibration(none)
+    assert calibration(Trial(0, none.suggestion, outcome(1.0))) is None
 
 
 def test_the_inner_sampler_refines_the_rest_and_sees_it_all():
