@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "AugmentedDataset": "policysearch.transform",
+    "Mix": "policysearch.policy",
     "OpCall": "policysearch.policy",
     "Policy": "policysearch.policy",
     "PolicySearchError": "policysearch.errors",

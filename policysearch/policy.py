@@ -3,7 +3,8 @@
 A `Policy` is a weighted set of `SubPolicy`; one is drawn per sample. A sub-policy is a sequence of
 `Stage`; each is applied with its probability. A stage holds one `OpCall`, or several weighted
 ones of which one is drawn (that is how RandAugment, TrivialAugment and op-wise policies stay a
-few lines long instead of thousands of enumerated sub-policies).
+few lines long instead of thousands of enumerated sub-policies). With a `Mix`, several sub-policies
+are drawn per sample and their results are averaged (that is AugMix).
 
 The values check their own shape. Whether an op exists and a magnitude suits it is known one floor
 up, in `policysearch.ops.registry`.
@@ -28,6 +29,8 @@ MAX_SUB_POLICIES = 1000
 MAX_STAGES = 16
 MAX_CHOICES = 64
 MAX_CALLS = 10_000
+MAX_WIDTH = 8
+MIN_ALPHA, MAX_ALPHA = 1e-9, 100.0
 
 
 def _check_number(name: str, value: float, low: float, high: float, rule: str) -> None:
@@ -112,6 +115,36 @@ class SubPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """Averages several draws of a policy: `m x + (1 - m) (w_1 chain_1(x) + w_2 chain_2(x) + ...)`.
+
+    A chain is a sub-policy drawn for it alone and applied to the sample `x` itself.
+
+    Attributes:
+      width: Chains per sample, 1 to 8.
+      alpha: Parameter of the distributions, above 0 and at most 100: the weights `w` are drawn
+        from Dirichlet(alpha, ..., alpha), the share `m` of the sample from Beta(alpha, alpha).
+        At 1 both are uniform; smaller values leave one part nearly alone, larger ones even out.
+
+    References:
+      Hendrycks et al., AugMix, 2020 (arXiv:1912.02781), section 3 and algorithm 1.
+    """
+
+    width: int = 3
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.width, bool) or not isinstance(self.width, int):
+            raise InvalidValueError(
+                f"`width` must be a whole number, got {shortened(self.width)}."
+            )
+        _check_number("width", self.width, 1, MAX_WIDTH, f"in [1, {MAX_WIDTH}]")
+        rule = f"above 0 and at most {MAX_ALPHA:g}"
+        _check_number("alpha", self.alpha, MIN_ALPHA, MAX_ALPHA, rule)
+        object.__setattr__(self, "alpha", float(self.alpha))
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A complete augmentation policy.
 
@@ -121,6 +154,8 @@ class Policy:
       ops_version: Pinned meaning of the ops, such as `image-1`.
       interpolation: How geometric image ops resample.
       fill: Value of pixels that come from outside the image, as a fraction of the range, [0, 1].
+      mix: One sub-policy is drawn for each of several chains instead, and the results are
+        averaged; `None`: the one that is drawn is the result.
     """
 
     sub_policies: tuple[SubPolicy, ...] = ()
@@ -128,6 +163,7 @@ class Policy:
     ops_version: str = "image-1"
     interpolation: Interpolation = "nearest"
     fill: float = 0.0
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         _check_number("fill", self.fill, 0.0, 1.0, "in [0, 1]")
@@ -165,16 +201,20 @@ class Policy:
         """Returns the policy in its normal form: same augmentation, least writing.
 
         Stages that change nothing are dropped, equal choices and equal sub-policies are merged,
-        order among equals is fixed and weights are scaled so that the largest is one.
+        order among equals is fixed and weights are scaled so that the largest is one. Chains that
+        change nothing are not mixed.
         """
         subs = tuple(_merged([_canonical_sub_policy(sub) for sub in self.sub_policies]))
         if all(sub.stages == _IDENTITY for sub in subs):
-            return dataclasses.replace(self, sub_policies=())
+            return dataclasses.replace(self, sub_policies=(), mix=None)
         return dataclasses.replace(self, sub_policies=subs)
 
     def digest(self) -> str:
         """Hash of the canonical form: equal digests augment alike. 16 hexadecimal digits."""
-        text = json.dumps(dataclasses.asdict(self.canonical()), sort_keys=True)
+        fields = dataclasses.asdict(self.canonical())
+        if fields["mix"] is None:  # digests are older than mixing, and must stay
+            del fields["mix"]
+        text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policy_strategies import POLICIES
 
 from policysearch.errors import InvalidValueError
-from policysearch.policy import MAX_CALLS, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import MAX_CALLS, Mix, OpCall, Policy, Stage, SubPolicy
 
 ROTATE = OpCall("rotate", 0, 30, unit="deg")
 INVERT = OpCall("invert")
@@ -42,6 +42,13 @@ def policy_of(*stages: Stage, weight: float = 1.0) -> Policy:
         (lambda: SubPolicy((Stage((INVERT,)),) * 17), "`ops` must hold 1 to 16 entries, got 17"),
         (lambda: SubPolicy((Stage((INVERT,)),), -1), "`weight` must be above 0"),
         (lambda: Policy(fill=2), r"`fill` must be in \[0, 1\], got 2"),
+        (lambda: Mix(0), r"`width` must be in \[1, 8\], got 0"),
+        (lambda: Mix(9), r"`width` must be in \[1, 8\], got 9"),
+        (lambda: Mix(2.0), r"`width` must be a whole number, got 2\.0"),
+        (lambda: Mix(True), "`width` must be a whole number, got True"),
+        (lambda: Mix(alpha=0), "`alpha` must be above 0 and at most 100, got 0"),
+        (lambda: Mix(alpha=101), "`alpha` must be above 0 and at most 100, got 101"),
+        (lambda: Mix(alpha=math.nan), "`alpha` must be a finite number, got nan"),
         (lambda: Policy(interpolation="cubic"), "one of nearest, bilinear, got 'cubic'"),
         (lambda: Policy((SubPolicy((Stage((INVERT,)),)),) * 1001), "at most 1000 entries"),
     ],
@@ -127,11 +134,20 @@ def test_the_digest_does_not_see_order_duplicates_scale_and_what_never_applies(p
         Policy((SubPolicy((Stage((ROTATE,)),)), SubPolicy((Stage((INVERT,)),)))),
         dataclasses.replace(policy_of(Stage((ROTATE,))), fill=0.5),
         dataclasses.replace(policy_of(Stage((ROTATE,))), interpolation="bilinear"),
+        dataclasses.replace(policy_of(Stage((ROTATE,))), mix=Mix(1)),
         Policy(),
     ],
 )
 def test_the_digest_sees_what_changes_the_augmentation(other):
     assert other.digest() != policy_of(Stage((ROTATE,))).digest()
+
+
+def test_the_digest_sees_every_part_of_a_mix():
+    policy = policy_of(Stage((ROTATE,)))
+    mixes = [None, Mix(3, 1.0), Mix(2, 1.0), Mix(3, 0.5)]
+    assert len({dataclasses.replace(policy, mix=mix).digest() for mix in mixes}) == len(mixes)
+    assert Mix(3, 1) == Mix(3, 1.0)
+    assert repr(Mix(3, 1)) == repr(Mix(3, 1.0))
 
 
 def test_the_normal_form_is_short():
@@ -151,7 +167,13 @@ def test_the_normal_form_is_short():
 
 
 @pytest.mark.parametrize(
-    "policy", [policy_of(Stage((IDENTITY,))), policy_of(Stage((ROTATE,), 0.0))]
+    "policy",
+    [
+        policy_of(Stage((IDENTITY,))),
+        policy_of(Stage((ROTATE,), 0.0)),
+        dataclasses.replace(policy_of(Stage((IDENTITY,))), mix=Mix()),
+        Policy(mix=Mix()),
+    ],
 )
 def test_a_policy_that_changes_nothing_has_the_digest_of_no_augmentation(policy):
     assert policy.canonical() == Policy()
