@@ -1,12 +1,16 @@
-"""The only reader and writer of policy files (format `policysearch.policy`, version 1).
+"""The only reader and writer of policy files (format `policysearch.policy`, versions 1 and 2).
 
 The models below are the format: they validate a file, report everything that is wrong with it at
-once, and generate the JSON Schema that ships as `policysearch/schemas/policy-1.schema.json`.
-A file is data: nothing in it is executed, imported or used as a path.
+once, and generate the JSON Schemas that ship in `policysearch/schemas`. A file is data: nothing in
+it is executed, imported or used as a path.
+
+Version 2 is version 1 and `mix`. A policy is written in the oldest version that can hold it, so
+that older readers load what they understand.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -20,10 +24,14 @@ from policysearch.errors import FormatError, PolicySearchError, shortened
 from policysearch.files import json_text, parse_json, read_text, write_atomic
 from policysearch.ops.registry import OPS_VERSIONS, call_problems, get_spec, op_table
 from policysearch.policy import (
+    MAX_ALPHA,
     MAX_CALLS,
     MAX_CHOICES,
     MAX_STAGES,
     MAX_SUB_POLICIES,
+    MAX_WIDTH,
+    MIN_ALPHA,
+    Mix,
     OpCall,
     Policy,
     Stage,
@@ -32,7 +40,7 @@ from policysearch.policy import (
 from policysearch.validation import first_problems, problems_of
 
 POLICY_FORMAT = "policysearch.policy"
-POLICY_VERSION = 1
+MIX_VERSION = 2  # the first with `mix`
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=1e-9, le=1e9)]
@@ -104,6 +112,31 @@ class PolicyFile(_Model):
     verdict: dict[str, JsonValue] | None = None
 
 
+class _Mix(_Model):
+    width: int = Field(3, ge=1, le=MAX_WIDTH, description="Chains drawn per sample.")
+    alpha: float = Field(
+        1.0,
+        ge=MIN_ALPHA,
+        le=MAX_ALPHA,
+        description="Of the Dirichlet and Beta distributions that the weights are drawn from.",
+    )
+
+
+class PolicyFile2(PolicyFile):
+    """A policy file, version 2."""
+
+    model_config = ConfigDict(title="policysearch policy, version 2")
+
+    version: Literal[2]  # type: ignore[assignment]
+    mix: _Mix | None = Field(
+        None, description="Draws several chains per sample and averages them with the sample."
+    )
+
+
+#: The model of every version that can be read.
+POLICY_FILES: dict[int, type[PolicyFile]] = {1: PolicyFile, MIX_VERSION: PolicyFile2}
+
+
 @dataclass(frozen=True)
 class PolicyDocument:
     """A policy with what the file says about it."""
@@ -120,13 +153,17 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
     Raises:
       FormatError: Naming every problem with its place.
     """
-    _check_head(data, what)
+    version = _checked_version(data, what)
     _check_size(data, what)
     problems: list[str] = []
+    if version < MIX_VERSION and "mix" in data:
+        problems.append(f"`mix` needs `version` {MIX_VERSION}, got {version}.")
+        version = MIX_VERSION  # so that what else is wrong is said too
+    model = POLICY_FILES[version]
     try:
-        file = PolicyFile.model_validate(data)
+        file = model.model_validate(data | {"version": version})
     except ValidationError as error:
-        problems = problems_of(error, PolicyFile)
+        problems += problems_of(error, model)
     problems = first_problems([*problems, *first_problems(_op_problems(data))])
     if problems:
         raise FormatError(what, problems)
@@ -137,6 +174,7 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
             ops_version=file.ops_version,
             interpolation=file.interpolation,
             fill=file.fill,
+            mix=_mix(file),
         )
     except PolicySearchError as error:
         raise FormatError(what, [str(error)]) from None
@@ -146,7 +184,8 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
 def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
     """Turns a policy document into plain data in the file format, in a fixed order of keys."""
     policy = document.policy
-    result: dict[str, Any] = {"format": POLICY_FORMAT, "version": POLICY_VERSION}
+    version = 1 if policy.mix is None else MIX_VERSION
+    result: dict[str, Any] = {"format": POLICY_FORMAT, "version": version}
     if document.name is not None:
         result["name"] = document.name
     result |= {
@@ -161,11 +200,14 @@ def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
             }
             for sub in policy.sub_policies
         ],
+    }
+    if policy.mix is not None:
+        result["mix"] = dataclasses.asdict(policy.mix)
+    return result | {
         "schedule": None,
         "provenance": dict(document.provenance),
         "verdict": None if document.verdict is None else dict(document.verdict),
     }
-    return result
 
 
 def read_policy_file(path: Path) -> PolicyDocument:
@@ -179,14 +221,15 @@ def write_policy_file(path: Path, document: PolicyDocument) -> None:
     write_atomic(path, json_text(policy_to_dict(document)))
 
 
-def policy_schema() -> dict[str, Any]:
-    """The JSON Schema of policy files (draft 2020-12), as shipped in `policysearch/schemas`."""
-    text = json.dumps(PolicyFile.model_json_schema())
+def policy_schema(version: int) -> dict[str, Any]:
+    """The JSON Schema of a version of policy files (draft 2020-12), as shipped in `schemas`."""
+    text = json.dumps(POLICY_FILES[version].model_json_schema())
     public = json.loads(re.sub(r'(?<=["/])_(?=[A-Z])', "", text))  # names without underscore
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **public}
 
 
-def _check_head(data: Any, what: str) -> None:
+def _checked_version(data: Any, what: str) -> int:
+    """The version that a file says it has; one that is not known is refused."""
     if not isinstance(data, dict):
         raise FormatError(what, [f"it must be a JSON object, got {type(data).__name__}."])
     if data.get("format") != POLICY_FORMAT:
@@ -194,17 +237,20 @@ def _check_head(data: Any, what: str) -> None:
             what,
             [f"`format` must be '{POLICY_FORMAT}', got {shortened(data.get('format'))}."],
         )
-    version = data.get("version")
-    if isinstance(version, int) and not isinstance(version, bool) and version > POLICY_VERSION:
+    version, newest = data.get("version"), max(POLICY_FILES)
+    if isinstance(version, int) and not isinstance(version, bool) and version > newest:
         raise FormatError(
             what,
             [
-                f"`version` must be at most {POLICY_VERSION}, got {shortened(version)}: it was "
+                f"`version` must be at most {newest}, got {shortened(version)}: it was "
                 "written by a newer policysearch. Upgrade it: pip install -U policysearch."
             ],
         )
-    if isinstance(version, bool) or version != POLICY_VERSION:  # True equals 1
-        raise FormatError(what, [f"`version` must be {POLICY_VERSION}, got {shortened(version)}."])
+    known = list(POLICY_FILES)
+    if isinstance(version, bool) or version not in known:  # True equals 1
+        rule = " or ".join(map(str, known))
+        raise FormatError(what, [f"`version` must be {rule}, got {shortened(version)}."])
+    return known[known.index(version)]
 
 
 def _check_size(data: dict[str, Any], what: str) -> None:
@@ -280,6 +326,12 @@ def _op_call(call: _Call, modality: str) -> OpCall:
     if unit is None and call.magnitude is not None and call.op in op_table(modality):
         unit = op_table(modality)[call.op].unit
     return OpCall(call.op, low, high, weight, unit)
+
+
+def _mix(file: PolicyFile) -> Mix | None:
+    if not isinstance(file, PolicyFile2) or file.mix is None:
+        return None
+    return Mix(file.mix.width, file.mix.alpha)
 
 
 def _sub_policy(sub: _SubPolicy, modality: str) -> SubPolicy:

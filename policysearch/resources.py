@@ -22,6 +22,6 @@ def policy_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((_HERE / "policies").glob("*.json"))}
 
 
-def schema_file() -> Path:
-    """The JSON Schema of policy files, version 1."""
-    return _HERE / "schemas" / "policy-1.schema.json"
+def schema_file(version: int) -> Path:
+    """The JSON Schema of policy files of a version."""
+    return _HERE / "schemas" / f"policy-{version}.schema.json"

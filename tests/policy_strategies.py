@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from policysearch.ops.registry import OpSpec, op_table
-from policysearch.policy import INTERPOLATIONS, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import INTERPOLATIONS, MAX_WIDTH, Mix, OpCall, Policy, Stage, SubPolicy
 
 SPECS = list(op_table("image").values())
 POSITIVE = st.floats(1e-3, 1e3)
@@ -26,11 +26,13 @@ STAGES = st.builds(
 SUB_POLICIES = st.builds(
     SubPolicy, st.lists(STAGES, min_size=1, max_size=3).map(tuple), weight=POSITIVE
 )
+MIXES = st.builds(Mix, st.integers(1, MAX_WIDTH), st.floats(0.01, 100.0))
 POLICIES = st.builds(
     Policy,
     st.lists(SUB_POLICIES, max_size=4).map(tuple),
     interpolation=st.sampled_from(INTERPOLATIONS),
     fill=st.floats(0.0, 1.0),
+    mix=st.none() | MIXES,
 )
 
 JUNK = st.recursive(

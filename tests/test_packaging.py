@@ -42,7 +42,8 @@ def test_wheel_holds_spaces_policies_schema_and_type_marker(wheel: Path) -> None
         assert f"policysearch/search_spaces/{space.relative_to(ROOT / 'search_spaces')}" in names
     for policy in (ROOT / "policysearch" / "policies").glob("*.json"):
         assert f"policysearch/policies/{policy.name}" in names
-    assert "policysearch/schemas/policy-1.schema.json" in names
+    for schema in (ROOT / "policysearch" / "schemas").glob("*.json"):
+        assert f"policysearch/schemas/{schema.name}" in names
     assert "policysearch/py.typed" in names
 
 

@@ -12,8 +12,9 @@ from policy_strategies import JUNK, POLICIES
 from policysearch.errors import FormatError, PolicySearchError
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import check_policy
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
 from policysearch.policy_json import (
+    POLICY_FILES,
     PolicyDocument,
     policy_from_dict,
     policy_schema,
@@ -29,6 +30,10 @@ FAST_SECONDS = 5.0  # of computing, for at most 8 MiB; it was half a minute with
 def file_of(*ops, **fields):
     head = {"format": "policysearch.policy", "version": 1, "sub_policies": [{"ops": list(ops)}]}
     return head | fields
+
+
+def mixed_file(**fields):
+    return file_of(rotate(), version=2, mix=fields)
 
 
 def rotate(**fields):
@@ -76,6 +81,19 @@ def test_a_magnitude_without_unit_is_in_the_ops_own_unit():
     assert written == {"op": "rotate", "magnitude": 5.0, "unit": "deg", "probability": 1.0}
 
 
+def test_a_file_is_of_the_oldest_version_that_can_hold_it():
+    policy = policy_from_dict(file_of(rotate())).policy
+    written = policy_to_dict(PolicyDocument(policy))
+    assert written["version"] == 1
+    assert "mix" not in written
+    assert policy_from_dict(file_of(rotate(), version=2)).policy == policy
+    assert policy_from_dict(file_of(rotate(), version=2, mix=None)).policy == policy
+    document = policy_from_dict(mixed_file(width=2))
+    assert document.policy.mix == Mix(2, 1.0)
+    written = policy_to_dict(document)
+    assert (written["version"], written["mix"]) == (2, {"width": 2, "alpha": 1.0})
+
+
 @pytest.mark.parametrize("name", policy_files())
 def test_every_shipped_policy_loads_and_is_written_as_it_stands(name):
     path = policy_files()[name]
@@ -98,8 +116,10 @@ def test_any_junk_is_a_format_error(junk):
 def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
     good = file_of(rotate(unit="deg"), {"one_of": [rotate(weight=1.0), {"op": "invert"}]})
     good |= {"name": "n", "fill": 0.5, "provenance": {}, "verdict": None, "schedule": None}
+    if data.draw(st.booleans()):
+        good |= {"version": 2, "mix": {"width": 2, "alpha": 0.5}}
     places = [good, good["sub_policies"][0], *good["sub_policies"][0]["ops"]]
-    places += [good["sub_policies"], good["sub_policies"][0]["ops"]]
+    places += [good["sub_policies"], good["sub_policies"][0]["ops"], good.get("mix", good)]
     place = data.draw(st.sampled_from(places))
     keys = list(place) if isinstance(place, dict) else range(len(place))
     place[data.draw(st.sampled_from(list(keys)))] = data.draw(JUNK)
@@ -121,14 +141,28 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
         ({}, "`format` must be 'policysearch.policy', got None."),
         (file_of(format="optuna"), "`format` must be 'policysearch.policy', got 'optuna'."),
         (
-            file_of(rotate(), version=2),
-            "`version` must be at most 1, got 2: it was written by a newer policysearch. "
+            file_of(rotate(), version=3),
+            "`version` must be at most 2, got 3: it was written by a newer policysearch. "
             "Upgrade it: pip install -U policysearch.",
         ),
-        (file_of(rotate(), version=10**5000), "`version` must be at most 1, got a whole number"),
-        (file_of(rotate(), version=0), "`version` must be 1, got 0."),
-        (file_of(rotate(), version=True), "`version` must be 1, got True."),
-        (file_of(rotate(), version="1"), "`version` must be 1, got '1'."),
+        (file_of(rotate(), version=10**5000), "`version` must be at most 2, got a whole number"),
+        (file_of(rotate(), version=0), "`version` must be 1 or 2, got 0."),
+        (file_of(rotate(), version=True), "`version` must be 1 or 2, got True."),
+        (file_of(rotate(), version="1"), "`version` must be 1 or 2, got '1'."),
+        (file_of(rotate(), version=[1]), "`version` must be 1 or 2, got [1]."),
+        (file_of(rotate(), mix={"width": 3}), "`mix` needs `version` 2, got 1."),
+        (file_of(rotate(), mix=None), "`mix` needs `version` 2, got 1."),
+        (
+            mixed_file(width=9),
+            "`width` must be less than or equal to 8, got 9 (in mix).",
+        ),
+        (mixed_file(width=2.5), "`width` must be a valid integer, got 2.5 (in mix)."),
+        (
+            mixed_file(alpha=0),
+            "`alpha` must be greater than or equal to 0.000000001, got 0 (in mix).",
+        ),
+        (mixed_file(alfa=1), "Unknown key `alfa` (in mix). Did you mean `alpha`?"),
+        (file_of(rotate(), version=2, mix=3), "`mix` must be an object, got 3."),
         (file_of(rotate(), modality="text"), "`modality` must be one of image, got 'text'."),
         (file_of(rotate(), modality=["a"]), "`modality` must be a valid string, got ['a']."),
         (
@@ -202,6 +236,14 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
 def test_a_wrong_entry_is_named_with_rule_value_and_place(data, problem):
     problems = problems_of(data)
     assert any(text.startswith(problem) for text in problems), problems
+
+
+def test_a_mix_in_an_old_file_hides_no_other_problem():
+    assert problems_of(file_of(rotate(), fill=2, mix={"width": 0})) == (
+        "`mix` needs `version` 2, got 1.",
+        "`fill` must be in [0, 1], got 2.",
+        "`width` must be greater than or equal to 1, got 0 (in mix).",
+    )
 
 
 def test_all_problems_of_a_file_are_reported_at_once():
@@ -317,6 +359,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     assert read_policy_file(path).policy == policy_from_dict(file_of(rotate())).policy
 
 
-def test_the_shipped_schema_is_the_one_the_reader_has():
-    # After a wanted change write `files.json_text(policy_schema())` to `schema_file()`.
-    assert json.loads(schema_file().read_text()) == policy_schema()
+@pytest.mark.parametrize("version", POLICY_FILES)
+def test_the_shipped_schema_is_the_one_the_reader_has(version):
+    # For a new version write `files.json_text(policy_schema(version))` to `schema_file(version)`.
+    assert json.loads(schema_file(version).read_text()) == policy_schema(version)
