@@ -8,7 +8,8 @@ for a sample depends on (seed, epoch, index) only, never on batch size, order or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from policysearch.errors import InvalidValueError
+from policysearch.mixture import mix_weights, mixed, n_mix_draws, repeated
 from policysearch.named import PolicySource, resolve_policy
 from policysearch.ops.image_kernels import ImageSettings, StagesAhead, apply_stages, as_rows
 from policysearch.ops.registry import check_policy, get_spec
@@ -41,6 +43,9 @@ class Drawn:
       magnitude: Shape `(n, n_stages)`, float64; signed, in the unit of the op (see `is_pixels`).
       is_pixels: Shape `(n, n_stages)`, bool; the magnitude counts pixels instead.
       extra: Shape `(n, n_stages, k)`, float64 in [0, 1): further numbers for ops that need them.
+      mix: Shape `(n, 1 + n_chains)`, float64: weights of the sample and of each of its chains,
+        whose stages lie side by side, those of the first chain first. `None`: a single chain,
+        which is not mixed.
     """
 
     ops: tuple[str, ...]
@@ -48,19 +53,26 @@ class Drawn:
     magnitude: NDArray[np.float64]
     is_pixels: NDArray[np.bool_]
     extra: NDArray[np.float64]
+    mix: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.op_index)
 
+    @property
+    def n_chains(self) -> int:
+        """Chains per sample."""
+        return 1 if self.mix is None else self.mix.shape[1] - 1
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON."""
-        return {
+        data = {
             "ops": list(self.ops),
             "op_index": self.op_index.tolist(),
             "magnitude": self.magnitude.tolist(),
             "is_pixels": self.is_pixels.tolist(),
             "extra": self.extra.tolist(),
         }
+        return data if self.mix is None else data | {"mix": self.mix.tolist()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Drawn:
@@ -68,27 +80,47 @@ class Drawn:
         index = np.asarray(data["op_index"], dtype=np.int64)
         shape = index.shape if index.ndim == 2 else (0, 0)  # lists of no samples have no width
         extra = np.asarray(data["extra"], dtype=np.float64)
+        mix = data.get("mix")
         return cls(
             tuple(data["ops"]),
             index.reshape(shape),
             np.asarray(data["magnitude"], dtype=np.float64).reshape(shape),
             np.asarray(data["is_pixels"], dtype=np.bool_).reshape(shape),
             extra if extra.ndim == 3 else np.zeros((*shape, 0)),
+            None if mix is None else np.asarray(mix, dtype=np.float64),
         )
 
     def rows(self, first: int, last: int) -> Drawn:
         """The draws of samples `first` to `last`, the latter left out."""
         part = slice(first, last)
         index, magnitude = self.op_index[part], self.magnitude[part]
-        return Drawn(self.ops, index, magnitude, self.is_pixels[part], self.extra[part])
+        mix = None if self.mix is None else self.mix[part]
+        return Drawn(self.ops, index, magnitude, self.is_pixels[part], self.extra[part], mix)
+
+    def in_rows(self, n: int) -> Drawn:
+        """The same stages as those of `n` samples of one chain each, in the same order."""
+
+        def rows(values: NDArray[Any]) -> NDArray[Any]:
+            return values.reshape(n, values.shape[0] * values.shape[1] // n, *values.shape[2:])
+
+        index, magnitude = rows(self.op_index), rows(self.magnitude)
+        return Drawn(self.ops, index, magnitude, rows(self.is_pixels), rows(self.extra))
+
+    def chains(self, sample: int) -> list[list[tuple[str, float]]]:
+        """Ops and signed magnitudes of each chain of one sample, in order."""
+        stages = np.arange(self.op_index.shape[1]).reshape(self.n_chains, -1)
+        return [
+            [
+                (self.ops[op], float(self.magnitude[sample, stage]))
+                for stage, op in zip(chain, self.op_index[sample, chain], strict=True)
+                if op >= 0
+            ]
+            for chain in stages
+        ]
 
     def names(self, sample: int) -> list[tuple[str, float]]:
-        """Ops and signed magnitudes that one sample gets, in order."""
-        return [
-            (self.ops[op], float(self.magnitude[sample, stage]))
-            for stage, op in enumerate(self.op_index[sample])
-            if op >= 0
-        ]
+        """Ops and signed magnitudes that one sample gets, in order; chain after chain."""
+        return [call for chain in self.chains(sample) for call in chain]
 
 
 class _Tables:
@@ -139,7 +171,7 @@ class Drawer:
 
     def draw(self, indices: ArrayLike, epochs: ArrayLike = 0) -> Drawn:
         """Draws for samples given by their index; see `policysearch.seeding.uniforms`."""
-        tables = self._tables
+        tables, mix = self._tables, self.policy.mix
         index = np.atleast_1d(np.asarray(indices))
         n, (n_subs, n_stages, _) = len(index), tables.shape
         if n_subs == 0 or n == 0:
@@ -150,10 +182,19 @@ class Drawer:
                 np.zeros((n, n_stages), dtype=np.bool_),
                 np.zeros((n, n_stages, 0)),
             )
-        per_stage = _DRAWS_PER_STAGE + tables.n_extra
-        u = uniforms(self.seed, epochs, index, 1 + n_stages * per_stage)
+        per_chain = 1 + n_stages * (_DRAWS_PER_STAGE + tables.n_extra)
+        if mix is None:
+            return self._chains(uniforms(self.seed, epochs, index, per_chain))
+        u = uniforms(self.seed, epochs, index, mix.width * per_chain + n_mix_draws(mix))
+        of_chains, rest = np.split(u, [mix.width * per_chain], axis=1)
+        chains = self._chains(of_chains.reshape(n * mix.width, per_chain))
+        return dataclasses.replace(chains.in_rows(n), mix=mix_weights(mix, rest))
+
+    def _chains(self, u: NDArray[np.float64]) -> Drawn:
+        """One chain for every row of uniform numbers."""
+        tables, n, (n_subs, n_stages, _) = self._tables, len(u), self._tables.shape
         sub = np.minimum(np.searchsorted(tables.sub_edges, u[:, 0], side="right"), n_subs - 1)
-        block = u[:, 1:].reshape(n, n_stages, per_stage)
+        block = u[:, 1:].reshape(n, n_stages, -1)
         stage = np.arange(n_stages)[None, :]
         rows = sub[:, None]
         choice = (block[:, :, 1, None] >= tables.edges[rows, stage]).sum(axis=2)
@@ -186,6 +227,14 @@ def apply_drawn(x: Tensor, drawn: Drawn, policy: Policy) -> Tensor:
     """
     if len(drawn) != len(x):
         raise InvalidValueError(f"`drawn` must hold {len(x)} samples, got {len(drawn)}.")
+    if drawn.mix is not None:
+
+        def chains_of(part: slice) -> Tensor:
+            copies = repeated(x[part], drawn.n_chains)
+            chains = drawn.rows(part.start, part.stop).in_rows(len(copies))
+            return apply_drawn(copies, chains, policy)
+
+        return _mixed(x, drawn, drawn.mix, chains_of)
     return apply_stages(
         x,
         drawn.ops,
@@ -194,6 +243,16 @@ def apply_drawn(x: Tensor, drawn: Drawn, policy: Policy) -> Tensor:
         drawn.extra,
         ImageSettings(policy.interpolation, policy.fill),
     )
+
+
+def _mixed(
+    x: Tensor, drawn: Drawn, mix: NDArray[np.float64], chains_of: Callable[[slice], Tensor]
+) -> Tensor:
+    is_changed = (drawn.op_index >= 0).any(axis=1, keepdims=True)
+    if not is_changed.any():
+        return x
+    alone = np.eye(1, mix.shape[1])  # averaging a sample with itself could cost it a level
+    return mixed(x, np.where(is_changed, mix, alone), chains_of)
 
 
 def _magnitudes(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:
@@ -226,13 +285,24 @@ class _OneByOne:
             self._like, self._stages = like, None
             return apply_drawn(x, self._drawn.rows(row, row + 1), self._policy)
         if self._stages is None:
-            drawn, policy = self._drawn, self._policy
-            self._stages = StagesAhead(
-                as_rows(drawn.ops, drawn.op_index, _magnitudes(drawn, x), drawn.extra),
-                x,
-                ImageSettings(policy.interpolation, policy.fill),
-            )
-        return self._stages.apply(x, row)
+            self._stages = self._compiled(x)
+        stages, n_chains, mix = self._stages, self._drawn.n_chains, self._drawn.mix
+        if mix is None:
+            return stages.apply(x, row)
+
+        def chains_of(_: slice) -> Tensor:
+            return torch.cat([stages.apply(x, row * n_chains + i) for i in range(n_chains)])
+
+        return _mixed(x, self._drawn.rows(row, row + 1), mix[row : row + 1], chains_of)
+
+    def _compiled(self, x: Tensor) -> StagesAhead:
+        drawn, policy = self._drawn, self._policy
+        chains = drawn.in_rows(len(drawn) * drawn.n_chains)
+        return StagesAhead(
+            as_rows(chains.ops, chains.op_index, _magnitudes(chains, x), chains.extra),
+            x,
+            ImageSettings(policy.interpolation, policy.fill),
+        )
 
 
 @dataclass(frozen=True)

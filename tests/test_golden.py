@@ -1,9 +1,10 @@
-"""Pinned meanings: files of version 1 and what `image-1` makes of them.
+"""Pinned meanings: files of versions 1 and 2 and what `image-1` makes of them.
 
 A failure here says that a policy file in somebody's hands now means something else. Do not mend
 the numbers: make a new `version` or `ops_version`, and keep these.
 """
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 import torch
 
 from policysearch.ops.registry import op_table
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
 from policysearch.policy_json import PolicyDocument, policy_to_dict, read_policy_file
 from policysearch.transform import PolicyTransform
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "image_1.json").read_text())
+MIXED = json.loads((GOLDEN / "mix_1.json").read_text())
 
 
 def images(n):
@@ -90,6 +92,42 @@ def test_the_policy_file_of_version_1_is_read_as_it_was():
 def test_the_policy_file_of_version_1_is_written_as_it_was():
     data = json.loads((GOLDEN / "policy_v1.json").read_text())
     assert policy_to_dict(read_policy_file(GOLDEN / "policy_v1.json")) == data
+
+
+def test_the_policy_file_of_version_2_is_that_of_version_1_with_a_mix():
+    first, second = (read_policy_file(GOLDEN / f"policy_v{i}.json") for i in (1, 2))
+    assert second.policy == dataclasses.replace(first.policy, mix=Mix(width=2, alpha=0.5))
+    assert dataclasses.replace(second, policy=first.policy) == first
+
+
+def test_the_policy_file_of_version_2_is_written_as_it_was():
+    data = json.loads((GOLDEN / "policy_v2.json").read_text())
+    assert policy_to_dict(read_policy_file(GOLDEN / "policy_v2.json")) == data
+
+
+@pytest.mark.parametrize(("version", "digest"), [(1, "d1b8f69e1b1c5a87"), (2, MIXED["digest"])])
+def test_a_policy_has_the_digest_it_had(version, digest):
+    assert read_policy_file(GOLDEN / f"policy_v{version}.json").policy.digest() == digest
+
+
+def test_no_augmentation_has_the_digest_it_had():
+    assert Policy().digest() == "8908ed07bc019db4"
+
+
+def test_a_mixed_policy_and_a_seed_draw_what_they_drew():
+    policy = read_policy_file(GOLDEN / "policy_v2.json").policy
+    drawn = PolicyTransform(policy, seed=7).draw(range(12), epoch=1)
+    for i, (chains, weights) in enumerate(zip(MIXED["chains"], MIXED["mix"], strict=True)):
+        for chain, expected in zip(drawn.chains(i), chains, strict=True):
+            assert [name for name, _ in chain] == [name for name, _ in expected]
+            assert [m for _, m in chain] == pytest.approx([m for _, m in expected], rel=1e-12)
+        assert drawn.mix[i] == pytest.approx(weights, rel=1e-9)
+
+
+def test_a_mixed_policy_and_a_seed_make_the_pixels_they_made():
+    policy = read_policy_file(GOLDEN / "policy_v2.json").policy
+    y = PolicyTransform(policy, seed=7)(images(12), index=range(12), epoch=1)
+    assert digest(y) == MIXED["pixels"]
 
 
 def test_a_policy_and_a_seed_draw_what_they_drew():

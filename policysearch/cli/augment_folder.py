@@ -7,14 +7,17 @@ else: not on other files, their order, or where the folders lie.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from policysearch.cli.image_store import Opened, encode, open_image
 from policysearch.data.dataset import printable
@@ -25,6 +28,7 @@ from policysearch.policy import Policy
 from policysearch.seeding import derive_seed
 from policysearch.transform import Drawer, Drawn, apply_drawn
 
+_Pixel = TypeVar("_Pixel", np.uint8, np.uint16)
 Watch = Callable[[Iterable[str], str], Iterable[str]]
 
 
@@ -177,20 +181,18 @@ def _augmented(opened: Opened, drawn: Drawn, policy: Policy) -> bytes:
         return encode(opened, colour, None)
     # Transparency moves with the picture; what comes in from outside is transparent.
     moves = np.array([get_spec("image", op).family == "geometry" for op in drawn.ops] + [False])
-    moving = Drawn(
-        drawn.ops,
-        np.where(moves[drawn.op_index], drawn.op_index, -1),
-        drawn.magnitude,
-        drawn.is_pixels,
-        drawn.extra,
+    moving = dataclasses.replace(
+        drawn, op_index=np.where(moves[drawn.op_index], drawn.op_index, -1)
     )
     clear = Policy(interpolation=policy.interpolation, fill=0.0)
-    return encode(opened, colour, _applied(opened.alpha, moving, clear))
+    if drawn.mix is None:
+        return encode(opened, colour, _applied(opened.alpha, moving, clear))
+    # An average of 8 bits drops fractions of a level, and what is opaque would not stay so.
+    deep = _applied(opened.alpha.astype(np.uint16) * 257, moving, clear)
+    return encode(opened, colour, (deep >> 8).astype(np.uint8))
 
 
-def _applied(
-    pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], drawn: Drawn, policy: Policy
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _applied(pixels: NDArray[_Pixel], drawn: Drawn, policy: Policy) -> NDArray[_Pixel]:
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     batch = torch.from_numpy(np.ascontiguousarray(planes))[None]
     out = apply_drawn(batch, drawn, policy)[0].numpy()

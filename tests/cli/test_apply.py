@@ -11,13 +11,13 @@ from PIL import Image
 
 from policysearch import cli
 from policysearch.cli.image_store import open_image
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 
 
-def policy_file(path, *calls, fill=0.0):
+def policy_file(path, *calls, fill=0.0, mix=None):
     """A policy that always applies the given ops, in order."""
-    policy = Policy((SubPolicy(tuple(Stage((call,)) for call in calls)),), fill=fill)
+    policy = Policy((SubPolicy(tuple(Stage((call,)) for call in calls)),), fill=fill, mix=mix)
     write_policy_file(path, PolicyDocument(policy))
     return str(path)
 
@@ -161,6 +161,20 @@ def test_what_comes_in_from_outside_is_transparent(tmp_path):
         alpha = np.asarray(image)[..., 3]
     assert sorted(np.unique(alpha[0])) == [0, 255]
     assert (alpha == 0).sum() == 32
+
+
+def test_what_is_opaque_and_what_is_clear_stay_so_when_chains_are_mixed(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    image = Image.new("RGBA", (8, 8), (1, 2, 3, 255))
+    image.paste((1, 2, 3, 0), (0, 0, 8, 4))
+    image.save(source / "a.png")
+    policy = policy_file(tmp_path / "p.json", OpCall("flip_horizontal"), mix=Mix())
+    assert apply(policy, source, tmp_path / "out", "--copies", "20") == 0
+    for path in (tmp_path / "out").iterdir():
+        with Image.open(path) as result:
+            assert np.unique(np.asarray(result)[:4, :, 3]) == [0]
+            assert np.unique(np.asarray(result)[4:, :, 3]) == [255]
 
 
 def test_an_image_is_turned_upright(flip, tmp_path, capsys):
