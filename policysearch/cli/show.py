@@ -92,13 +92,19 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
     result: dict[str, Any] = {"name": None, "policy": None}
     if document is not None:
         from policysearch.policy_json import policy_to_dict
-        from policysearch.report.words import describe, summarize, summary_sentence
+        from policysearch.report.words import (
+            describe,
+            mix_sentence,
+            summarize,
+            summary_sentence,
+        )
 
         result = {
             "name": document.name,
             "digest": document.policy.digest(),
             "summary": dataclasses.asdict(summarize(document.policy)),
             "sentence": summary_sentence(document.policy),
+            "mixing": mix_sentence(document.policy),
             "blocks": [dataclasses.asdict(block) for block in describe(document.policy)],
             "policy": policy_to_dict(document),
         }
@@ -109,11 +115,13 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
 
 def _show_policy(document: PolicyDocument, text: str) -> None:
     from policysearch.cli.output import emit, emit_paragraph, escaped_line
-    from policysearch.report.words import summary_sentence
+    from policysearch.report.words import mix_sentence, summary_sentence
 
     policy = document.policy
     emit(f"Policy '{escaped_line(document.name or text)}'")
     emit_paragraph(summary_sentence(policy), "  ")
+    if mixing := mix_sentence(policy):
+        emit_paragraph(mixing, "  ")
     _show_blocks(document)
     if policy.modality == "image" and policy.sub_policies:
         fill = "black" if policy.fill == 0 else f"{policy.fill:.0%} of the range"
@@ -131,12 +139,16 @@ def _show_blocks(document: PolicyDocument) -> None:
     from policysearch.cli.output import emit, emit_paragraph, emit_table
     from policysearch.report.words import describe
 
+    shown = None
     for block in describe(document.policy):
         emit()
         emit(block.title)
         for step in block.steps:
             emit_paragraph(step.text, "  - ", "    ")
-            if step.choices:
+            if step.choices and step.choices == shown:
+                emit("      the same operations as above")
+            elif step.choices:
+                shown = step.choices
                 rows = [[f"{row.share:.1%}", row.op, row.text] for row in step.choices]
                 emit_table(["share", "op", "what it does"], rows, right=(0,), indent=6)
 

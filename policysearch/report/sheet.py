@@ -21,7 +21,13 @@ from policysearch.ops.registry import get_spec
 from policysearch.policy import OpCall, Policy, SubPolicy
 from policysearch.report.op_words import amount_text, call_text
 from policysearch.report.sheet_layout import Group, Row, draw_sheet
-from policysearch.report.words import percent, summary_sentence
+from policysearch.report.words import (
+    does_nothing,
+    drawn_for,
+    mix_sentence,
+    percent,
+    summary_sentence,
+)
 from policysearch.seeding import uniforms
 from policysearch.transform import Drawer, Drawn, apply_drawn
 
@@ -94,7 +100,7 @@ def contact_sheet(
         groups = [Group("", names)]
         rows, n_left_out = _sub_policy_rows(policy, x, seed)
     first = [as_pictures(x)] * len(groups)
-    notes = [summary_sentence(policy), _note(policy, n_left_out)]
+    notes = [summary_sentence(policy), mix_sentence(policy), _note(policy, n_left_out)]
     return draw_sheet(title, notes, groups, [Row("original", [], first), *rows])
 
 
@@ -124,10 +130,10 @@ def training_rows(policy: Policy, x: torch.Tensor, seed: int, n_groups: int) -> 
 def _op_rows(
     policy: Policy, x: torch.Tensor, seed: int, levels: Sequence[tuple[str, float]]
 ) -> tuple[list[Row], int]:
-    """A row per different op call, the identity left out."""
+    """A row per different op call; those that change nothing are left out."""
     calls: dict[tuple[Any, ...], OpCall] = {}
     for _, call in policy.calls():
-        if call.op != "identity":
+        if not does_nothing(call, policy.modality):
             calls.setdefault((call.op, call.low, call.high, call.unit), call)
     rows = []
     for number, call in enumerate(list(calls.values())[:MAX_ROWS]):
@@ -158,6 +164,7 @@ def _range_label(call: OpCall, modality: str) -> str:
 def _sub_policy_rows(policy: Policy, x: torch.Tensor, seed: int) -> tuple[list[Row], int]:
     total = sum(sub.weight for sub in policy.sub_policies)
     rows = []
+    one, many = drawn_for(policy)
     for number, sub in enumerate(policy.sub_policies[:MAX_ROWS]):
         draws = uniforms(seed, number, np.arange(len(sub.stages)), 1)[:, 0]
         acts = [
@@ -165,9 +172,9 @@ def _sub_policy_rows(policy: Policy, x: torch.Tensor, seed: int) -> tuple[list[R
             for stage, u in zip(sub.stages, draws, strict=True)
             if stage.probability > 0
         ]
-        title = f"{number + 1}   {percent(sub.weight / total)} of the images"
+        title = f"{number + 1}   {percent(sub.weight / total)} of the {many}"
         if len(policy.sub_policies) == 1:
-            title = "every image"
+            title = f"every {one}"
         pictures = _applied(policy, x, acts, seed, number)
         rows.append(Row(title, _step_labels(sub, policy.modality), [pictures]))
     return rows, max(0, len(policy.sub_policies) - MAX_ROWS)

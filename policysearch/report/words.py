@@ -21,6 +21,7 @@ _NOUNS = {
     "series": ("series", "series"),
     "tabular": ("row", "rows"),
 }
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,16 @@ class Summary:
     Attributes:
       n_sub_policies: How many there are to draw from.
       n_ops: Different operations, the identity not counted.
-      ops_per_sample: Operations that change a sample, on average.
+      ops_per_sample: Operations that change a sample, on average, in all of its chains.
       share_unchanged: Chance that a sample is left as it is.
+      n_chains: Results that are averaged for a sample; 1 when nothing is mixed.
     """
 
     n_sub_policies: int
     n_ops: int
     ops_per_sample: float
     share_unchanged: float
+    n_chains: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,12 @@ def nouns(modality: str) -> tuple[str, str]:
     return _NOUNS.get(modality, ("sample", "samples"))
 
 
+def drawn_for(policy: Policy) -> tuple[str, str]:
+    """What a sub-policy of a policy is drawn for: one, several."""
+    is_one_chain = policy.mix is None or policy.mix.width == 1
+    return nouns(policy.modality) if is_one_chain else ("chain", "chains")
+
+
 def percent(share: float) -> str:
     """A probability as a percentage; never 0% or 100% for what is neither.
 
@@ -88,7 +97,7 @@ def percent(share: float) -> str:
 
 def summarize(policy: Policy) -> Summary:
     """The figures of a policy."""
-    names = {c.op for _, c in policy.calls() if not _does_nothing(c, policy.modality)}
+    names = {c.op for _, c in policy.calls() if not does_nothing(c, policy.modality)}
     if not policy.sub_policies:
         return Summary(0, 0, 0.0, 1.0)
     total = sum(sub.weight for sub in policy.sub_policies)
@@ -97,7 +106,8 @@ def summarize(policy: Policy) -> Summary:
         chances = [_chance_of_change(stage, policy.modality) for stage in sub.stages]
         mean += sub.weight / total * sum(chances)
         unchanged += sub.weight / total * math.prod(1 - chance for chance in chances)
-    return Summary(len(policy.sub_policies), len(names), mean, unchanged)
+    n = 1 if policy.mix is None else policy.mix.width
+    return Summary(len(policy.sub_policies), len(names), n * mean, unchanged**n, n)
 
 
 def summary_sentence(policy: Policy) -> str:
@@ -111,9 +121,31 @@ def summary_sentence(policy: Policy) -> str:
     text = (
         f"{subs}, {ops}. Each {one} gets {_mean_text(figures.ops_per_sample)} of them on average"
     )
+    if figures.n_chains > 1:
+        text += f", in {_NUMBERS[figures.n_chains]} chains"
     if figures.share_unchanged < 1e-12:
         return f"{text}; none is left as it is."
     return f"{text}; {percent(figures.share_unchanged)} of the {many} are left as they are."
+
+
+def mix_sentence(policy: Policy) -> str:
+    """How the chains of a sample are mixed; empty when they are not."""
+    if policy.mix is None or not policy.sub_policies:
+        return ""
+    one, _ = nouns(policy.modality)
+    width, alpha = policy.mix.width, f"{policy.mix.alpha:g}"
+    if width == 1:
+        return (
+            f"Mixed: what the sub-policy makes of the {one} is blended with the {one} itself in "
+            f"random shares, Beta({alpha}, {alpha})."
+        )
+    number = _NUMBERS[width]
+    return (
+        f"Mixed: {number} chains, each a sub-policy drawn for it alone, are applied to the {one} "
+        f"side by side. Their {number} results are averaged with random weights, "
+        f"Dirichlet({alpha}), and the average is blended with the {one} itself in random shares, "
+        f"Beta({alpha}, {alpha})."
+    )
 
 
 def describe(policy: Policy) -> list[Block]:
@@ -130,7 +162,7 @@ def describe(policy: Policy) -> list[Block]:
 
 
 def _title(i: int, sub: SubPolicy, policy: Policy, share: float) -> str:
-    one, many = nouns(policy.modality)
+    one, many = drawn_for(policy)
     n_steps = _count(len(sub.stages), "step", "steps")
     n = len(policy.sub_policies)
     if n == 1:
@@ -173,8 +205,16 @@ def _chance_text(probability: float) -> str:
 
 
 def _choice_rows(choices: Sequence[OpCall], modality: str) -> tuple[ChoiceRow, ...]:
-    """The ops of a step, the likeliest first; ties stay in the order of the file."""
+    """The ops of a step, the likeliest first; ties stay in the order of the file.
+
+    Ops at a magnitude that changes nothing are told together.
+    """
     total = sum(call.weight for call in choices)
+    idle = [call for call in choices if does_nothing(call, modality)]
+    if idle:
+        idle_weight = sum(call.weight for call in idle)
+        choices = [c for c in choices if c not in idle]
+        choices.append(OpCall("identity", weight=idle_weight))
     rows = [
         ChoiceRow(
             share=call.weight / total,
@@ -187,7 +227,8 @@ def _choice_rows(choices: Sequence[OpCall], modality: str) -> tuple[ChoiceRow, .
     return tuple(sorted(rows, key=lambda row: -row.share))
 
 
-def _does_nothing(call: OpCall, modality: str) -> bool:
+def does_nothing(call: OpCall, modality: str) -> bool:
+    """Whether an op leaves every sample as it is, at the magnitude it is called with."""
     if call.op == "identity":
         return True
     spec = get_spec(modality, call.op)
@@ -196,7 +237,7 @@ def _does_nothing(call: OpCall, modality: str) -> bool:
 
 def _chance_of_change(stage: Stage, modality: str) -> float:
     total = sum(call.weight for call in stage.choices)
-    acting = sum(call.weight for call in stage.choices if not _does_nothing(call, modality))
+    acting = sum(call.weight for call in stage.choices if not does_nothing(call, modality))
     return stage.probability * acting / total
 
 

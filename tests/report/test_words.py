@@ -1,13 +1,21 @@
 """Policies in words: every op has a phrase, figures are exact, amounts read naturally."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import get_spec, op_table
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
 from policysearch.report.op_words import IMAGE_PHRASES, call_text, magnitude_text
-from policysearch.report.words import describe, percent, summarize, summary_sentence
+from policysearch.report.words import (
+    describe,
+    mix_sentence,
+    percent,
+    summarize,
+    summary_sentence,
+)
 from policysearch.resources import policy_files
 from policysearch.transform import Drawer
 
@@ -81,7 +89,7 @@ def test_figures_agree_with_what_is_drawn(name):
     is_idle = has_magnitude[drawn.op_index] & (drawn.magnitude == 0)
     acts = (drawn.op_index >= 0) & ~is_idle
     figures = summarize(policy)
-    tolerance = 0.02  # three standard errors of 20,000 draws
+    tolerance = 0.02 * drawn.n_chains  # three standard errors of 20,000 draws
     assert abs(acts.sum(axis=1).mean() - figures.ops_per_sample) < tolerance
     assert abs((~acts.any(axis=1)).mean() - figures.share_unchanged) < tolerance
 
@@ -94,6 +102,41 @@ def test_an_op_at_magnitude_zero_counts_as_doing_nothing():
 def test_no_augmentation_is_said_plainly():
     assert summary_sentence(Policy()) == "No augmentation: every image is left as it is."
     assert describe(Policy()) == []
+
+
+def test_a_mixed_policy_says_so_and_counts_all_chains():
+    plain = one_stage(OpCall("invert"), probability=0.5)
+    mixed = dataclasses.replace(plain, mix=Mix(3, 0.5))
+    assert mix_sentence(plain) == ""
+    assert mix_sentence(mixed) == (
+        "Mixed: three chains, each a sub-policy drawn for it alone, are applied to the image "
+        "side by side. Their three results are averaged with random weights, Dirichlet(0.5), and "
+        "the average is blended with the image itself in random shares, Beta(0.5, 0.5)."
+    )
+    figures = summarize(mixed)
+    assert (figures.n_chains, figures.ops_per_sample) == (3, 1.5)
+    assert figures.share_unchanged == 0.125
+    assert "1.5 of them on average, in three chains; 12.5% of the images" in (
+        summary_sentence(mixed)
+    )
+    assert describe(mixed)[0].title == "Every chain goes through 1 step:"
+
+
+def test_one_chain_is_blended_and_nothing_averaged():
+    one = dataclasses.replace(one_stage(OpCall("invert")), mix=Mix(1))
+    assert "chain" not in summary_sentence(one) + mix_sentence(one) + describe(one)[0].title
+    assert mix_sentence(one).startswith("Mixed: what the sub-policy makes of the image is blended")
+
+
+def test_mixing_nothing_is_no_augmentation():
+    assert mix_sentence(Policy(mix=Mix())) == ""
+    assert summary_sentence(Policy(mix=Mix())).startswith("No augmentation")
+
+
+def test_choices_that_change_nothing_are_told_together():
+    calls = [OpCall(op, 0, 0) for op in ("rotate", "shear_x", "color")]
+    (step,) = describe(one_stage(*calls, OpCall("invert")))[0].steps
+    assert [(row.op, row.share) for row in step.choices] == [("identity", 0.75), ("invert", 0.25)]
 
 
 def test_choices_are_sorted_by_share_and_sum_to_one():
