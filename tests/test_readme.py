@@ -37,7 +37,7 @@ def test_commands_in_the_readme_exist() -> None:
 
 
 def test_policy_names_in_the_readme_exist() -> None:
-    for name in re.findall(r'"((?:trivial|rand|auto|uniform)augment[a-z0-9-]*)"', README):
+    for name in re.findall(r'"((?:trivial|rand|auto|uniform)augment[a-z0-9-]*|augmix)"', README):
         assert resolve_policy(name).policy.sub_policies
 
 

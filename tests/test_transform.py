@@ -132,7 +132,7 @@ def test_seed_epoch_and_index_each_change_what_is_drawn():
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32], ids=str)
-@pytest.mark.parametrize("name", ["randaugment", "uniformaugment", "default-image"])
+@pytest.mark.parametrize("name", ["randaugment", "uniformaugment", "default-image", "augmix"])
 def test_a_batch_is_its_samples_one_by_one(name, dtype):
     transform = load_policy(name, seed=5)
     x = images(24, dtype=dtype)
@@ -280,16 +280,18 @@ def test_a_copy_goes_on_as_the_original_does(copied):
     assert torch.equal(other(images(16)), original(images(16)))
 
 
-def test_single_images_of_changing_size_are_drawn_as_a_batch_is():
-    stream, plain = (load_policy("uniformaugment", seed=3) for _ in range(2))
+@pytest.mark.parametrize("name", ["uniformaugment", "augmix"])
+def test_single_images_of_changing_size_are_drawn_as_a_batch_is(name):
+    stream, plain = (load_policy(name, seed=3) for _ in range(2))
     drawn = plain.draw(range(150), epoch=-1)  # the stream of the main process
     for i, sample in enumerate(images(150)):
         x = sample[:, :9] if i % 7 in (2, 3, 4) else sample
         assert torch.equal(stream(x), plain.replay(x, drawn.rows(i, i + 1)))
 
 
-def test_samples_given_together_are_augmented_as_alone():
-    transform = load_policy("uniformaugment", seed=3)
+@pytest.mark.parametrize("name", ["uniformaugment", "augmix"])
+def test_samples_given_together_are_augmented_as_alone(name):
+    transform = load_policy(name, seed=3)
     samples = [
         x[:, :9].numpy().transpose(1, 2, 0) if i % 3 == 0 else x for i, x in enumerate(images(12))
     ]
@@ -377,6 +379,7 @@ def test_a_policy_with_an_unknown_op_makes_no_transform():
 def test_the_public_names_are_the_transforms():
     assert policysearch.load_policy is load_policy
     assert policysearch.PolicyTransform is PolicyTransform
+    assert policysearch.Policy(mix=policysearch.Mix()).canonical() == Policy()
     text = repr(load_policy("none", seed=9))
     assert "seed=9" in text
     assert Policy().digest() in text

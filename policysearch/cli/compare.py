@@ -28,7 +28,7 @@ def command(
     """Train with each POLICY on DATA, with paired seeds, and compare the first with the others.
 
     A POLICY is a file, a run directory, or a name such as none, trivialaugment-wide, randaugment,
-    autoaugment-cifar10. The result goes to OUT/verdict.json.
+    augmix, autoaugment-cifar10. The result goes to OUT/verdict.json.
     """
     from policysearch.comparison import compare
     from policysearch.config import make_config

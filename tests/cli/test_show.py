@@ -47,6 +47,19 @@ def test_every_shipped_policy_is_explained_in_80_columns(name, capsys):
     assert captured.err == ""
 
 
+def test_a_mixed_policy_says_that_chains_are_mixed_and_tells_equal_operations_once(capsys):
+    assert cli.main(["show", "augmix"]) == 0
+    text = capsys.readouterr().out
+    assert "Mixed: three chains" in text
+    assert text.count("the same operations as above") == 2
+    assert text.count("stretch the contrast to the full range") == 1
+    assert cli.main(["show", "augmix", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["mixing"].startswith("Mixed: three chains")
+    assert shown["summary"]["n_chains"] == 3
+    assert shown["policy"]["mix"] == {"width": 3, "alpha": 1.0}
+
+
 def test_a_run_is_shown_with_verdict_trials_and_states(run, capsys):
     assert cli.main(["show", str(run)]) == 0
     text = capsys.readouterr().out

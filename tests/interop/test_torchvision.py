@@ -4,7 +4,9 @@ Nothing is tolerated with nearest interpolation. Bilinear may be one level off, 
 in float32 where Pillow uses doubles and both drop fractions of a level.
 """
 
+import dataclasses
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed; use `ma
 
 from torchvision.transforms import InterpolationMode, functional
 from torchvision.transforms.autoaugment import (
+    AugMix,
     AutoAugment,
     AutoAugmentPolicy,
     RandAugment,
@@ -22,6 +25,7 @@ from torchvision_ops import (
     GEOMETRY,
     NAMES,
     THEIR_NAMES,
+    RecordedAugMix,
     dim,
     our_magnitude,
     ours,
@@ -34,8 +38,8 @@ from torchvision_ops import (
 
 from policysearch.named import resolve_policy
 from policysearch.ops.image_geometry import whole_pixels
-from policysearch.policy import Policy
-from policysearch.transform import load_policy
+from policysearch.policy import Mix, Policy
+from policysearch.transform import PolicyTransform, load_policy
 
 SIZES = [(32, 32), (8, 8), (33, 20), (224, 224), (150, 301)]  # height, width
 SMALL_SIZES = [size for size in SIZES if max(size) < 100]
@@ -45,10 +49,20 @@ AUTOAUGMENTS = {
     "autoaugment-svhn": AutoAugmentPolicy.SVHN,
     "autoaugment-imagenet": AutoAugmentPolicy.IMAGENET,
 }
+
+
+def augmix_space(size):
+    """Torchvision's table but for what Pillow refuses: posterize to 0 bits."""
+    space = AugMix()._augmentation_space(10, size)
+    bits, is_signed = space["Posterize"]
+    return space | {"Posterize": (bits.clamp(min=1), is_signed)}
+
+
 TABLES = {
     "autoaugment": lambda size: AutoAugment()._augmentation_space(10, size),
     "randaugment": lambda size: RandAugment()._augmentation_space(31, size),
     "trivialaugment": lambda _size: TrivialAugmentWide()._augmentation_space(31),
+    "augmix": augmix_space,
 }
 
 
@@ -134,15 +148,20 @@ def test_shipped_autoaugment_is_torchvisions_table(name):
     assert table == published
 
 
-@pytest.mark.parametrize("name", [*AUTOAUGMENTS, "randaugment"])
-def test_shipped_translations_are_torchvisions_whole_pixels_at_every_size(name):
-    reference = (RandAugment() if name == "randaugment" else AutoAugment())._augmentation_space
-    n_bins = 31 if name == "randaugment" else 10
+@pytest.mark.parametrize(
+    ("name", "table", "largest"),
+    [
+        *((name, "autoaugment", 150 / 331) for name in AUTOAUGMENTS),
+        ("randaugment", "randaugment", 150 / 331),
+        ("augmix", "augmix", 1 / 3),
+    ],
+)
+def test_shipped_translations_are_torchvisions_whole_pixels_at_every_size(name, table, largest):
     fractions = {c.low for _, c in resolve_policy(name).policy.calls() if "translate" in c.op}
     for side in range(1, 1025):
-        bins = reference(n_bins, (side, side))["TranslateX"][0].double().numpy()
+        bins = TABLES[table]((side, side))["TranslateX"][0].double().numpy()
         for fraction in fractions:
-            expected = int(bins[round(fraction / (150 / 331) * (n_bins - 1))])
+            expected = int(bins[round(fraction / largest * (len(bins) - 1))])
             assert whole_pixels(np.array([fraction, -fraction]), side).tolist() == [
                 expected,
                 -expected,
@@ -195,6 +214,42 @@ def test_what_a_named_policy_draws_is_what_torchvision_makes_of_it(name, mode):
             )
 
 
+def augmix_pairs(interpolation, size, mode, n=300):
+    """What our policy makes of an image, and torchvision's AugMix with the same draws."""
+    policy = dataclasses.replace(resolve_policy("augmix").policy, interpolation=interpolation)
+    transform = PolicyTransform(policy, seed=5)
+    reference = RecordedAugMix(interpolation=InterpolationMode(interpolation))
+    image, plan = scene(size, mode), transform.draw(range(n))
+    result = transform(to_batch([image] * n), index=range(n)).permute(0, 2, 3, 1).numpy()
+    for i in range(n):
+        chains = [
+            [(THEIR_NAMES[op], their_magnitude(op, m, size)) for op, m in chain]
+            for chain in plan.chains(i)
+        ]
+        mine = result[i, ..., 0] if mode == "L" else result[i]
+        np.testing.assert_array_equal(transform(image, index=i), mine)
+        yield chains, mine, reference.run(image, chains, plan.mix[i].tolist())
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", SMALL_SIZES)
+def test_what_augmix_draws_is_what_torchvision_makes_of_it(size, mode):
+    """Operations, weights and the average of the chains; every draw is checked, none skipped."""
+    for chains, mine, expected in augmix_pairs("nearest", size, mode):
+        np.testing.assert_array_equal(mine, expected, err_msg=f"{chains} {size}")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_augmix_as_shipped_is_torchvisions_but_for_levels_off_by_one_in_an_op(mode):
+    """A level off is of no account, unless an op after it equalizes or drops bits."""
+    gaps = [
+        np.abs(mine.astype(int) - expected)
+        for _, mine, expected in augmix_pairs("bilinear", (33, 20), mode)
+    ]
+    assert np.mean(np.array(gaps) > 0) < 0.01
+    assert np.mean(np.array(gaps) > 1) < 0.001
+
+
 def only_stages(name):
     """The stages of a policy of one sub-policy, each as {op: call} with equal weights."""
     (sub,) = resolve_policy(name).policy.sub_policies
@@ -213,6 +268,38 @@ def test_shipped_randaugment_is_torchvisions_default():
         published = [their_call(op, reference.magnitude, space) for op in space]
         assert [our_call(calls[NAMES[op]]) for op in space] == published
         assert len(calls) == len(space)
+
+
+def test_shipped_augmix_is_torchvisions_default():
+    """Every op with every bin that torchvision draws, as often as there; and every depth."""
+    reference, policy = AugMix(), resolve_policy("augmix").policy
+    assert policy.mix == Mix(reference.mixture_width, reference.alpha)
+    assert policy.interpolation == reference.interpolation.value
+    assert reference.chain_depth == -1  # a depth of 1, 2 or 3, drawn for each chain
+    assert [(len(sub.stages), sub.weight) for sub in policy.sub_policies] == [
+        (1, 1.0),
+        (2, 1.0),
+        (3, 1.0),
+    ]
+    (stage,) = {stage for sub in policy.sub_policies for stage in sub.stages}
+    assert stage.probability == 1.0
+    published = Counter()
+    for op, (bins, is_signed) in reference._augmentation_space(10, (331, 331)).items():
+        assert is_signed == (len(signs(op)) == 2)
+        for k in range(reference.severity):
+            published[in_thousandths(*their_bin(op, k, bins))] += 1
+    weights = {in_thousandths(*our_call(call)): call.weight for call in stage.choices}
+    assert weights == published
+    assert len(weights) == len(stage.choices)
+
+
+def their_bin(op, k, bins):
+    return op, (float(bins[k]) if bins.ndim else None)
+
+
+def in_thousandths(op, magnitude):
+    """Translations are cut to whole pixels; the test of all sizes shows that these are equal."""
+    return op, (round(magnitude, 3) if "Translate" in op else magnitude)
 
 
 def test_shipped_trivialaugment_spans_torchvisions_bins():

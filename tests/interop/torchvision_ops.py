@@ -1,12 +1,13 @@
 """Our operations in torchvision's words, and torchvision's PIL path as the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from unittest import mock
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.autoaugment import _apply_op
+from torchvision.transforms import InterpolationMode, autoaugment, functional
+from torchvision.transforms.autoaugment import AugMix, _apply_op
 
 from policysearch.ops.registry import get_spec
 from policysearch.policy import Policy
@@ -61,6 +62,68 @@ def theirs(
     for name, magnitude in calls:
         image = _apply_op(image, name, magnitude, InterpolationMode(interpolation), color)
     return np.asarray(image)
+
+
+class RecordedAugMix(AugMix):
+    """Torchvision's AugMix, drawing what it is told, with the operations that it has for PIL.
+
+    Its own code turns a PIL image into a tensor first, and operations for tensors differ from
+    those for PIL in single pixels.
+    """
+
+    def run(
+        self,
+        image: Image.Image,
+        chains: Sequence[Sequence[tuple[str, float]]],
+        weights: Sequence[float],
+    ) -> np.ndarray:
+        """Runs `forward`.
+
+        Args:
+          image: What is augmented.
+          chains: For each chain (torchvision name, magnitude), which its table must hold.
+          weights: Of the image, then of each chain.
+        """
+        whole, single = torch.tensor([[weights[0], 1.0]]), torch.tensor([weights[1:]])
+        self.dirichlet = iter([whole, single])  # the weight of all chains is in those of each
+        size = (image.height, image.width)
+        numbers = self._numbers(self._augmentation_space(self._PARAMETER_MAX, size), chains)
+        told = (torch.tensor([number]) for number in numbers)
+        with (
+            mock.patch.object(torch, "randint", side_effect=told),
+            mock.patch.object(autoaugment, "_apply_op", _apply_op_to_pil),
+        ):
+            result = np.asarray(self(image))
+        assert next(told, None) is None
+        return result
+
+    def _sample_dirichlet(self, params: torch.Tensor) -> torch.Tensor:
+        drawn = next(self.dirichlet)
+        assert drawn.shape == params.shape
+        return drawn
+
+    def _numbers(
+        self,
+        space: dict[str, tuple[torch.Tensor, bool]],
+        chains: Sequence[Sequence[tuple[str, float]]],
+    ) -> Iterator[int]:
+        """What `forward` must draw for the chains: depth; then op, bin and sign of each step."""
+        for chain in chains:
+            yield len(chain)
+            for name, magnitude in chain:
+                bins, is_signed = space[name]
+                yield list(space).index(name)
+                if bins.ndim:
+                    gaps = np.abs(bins[: self.severity].double().numpy() - abs(magnitude))
+                    assert gaps.min() < 1e-5 * max(1.0, abs(magnitude))
+                    yield int(gaps.argmin())
+                if is_signed:
+                    yield int(magnitude < 0)
+
+
+def _apply_op_to_pil(batch: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
+    image = functional.to_pil_image(batch[0])
+    return functional.pil_to_tensor(_apply_op(image, *args, **options))[None]
 
 
 def drawn(samples: Sequence[Sequence[tuple[str, float]]], *, is_pixels: bool) -> Drawn:

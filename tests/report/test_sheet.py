@@ -6,7 +6,7 @@ import torch
 
 from policysearch.errors import InvalidValueError
 from policysearch.named import resolve_policy
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
 from policysearch.report.sheet import (
     MAX_ROWS,
     N_TRAINING_ROWS,
@@ -30,7 +30,7 @@ def sheet(policy, images=None, **options):
     return contact_sheet(policy, images, labels, title="a title", **options)
 
 
-@pytest.mark.parametrize("name", ["trivialaugment-wide", "autoaugment-cifar10", "none"])
+@pytest.mark.parametrize("name", ["trivialaugment-wide", "autoaugment-cifar10", "augmix", "none"])
 def test_a_sheet_is_drawn_and_not_blank(name):
     page = sheet(resolve_policy(name).policy)
     pixels = np.asarray(page)
@@ -55,6 +55,24 @@ def test_an_op_row_shows_the_op_at_its_high_end():
     seen = {tuple(p) for p in np.unique(pixels, axis=0).tolist()}
     # level 0: as it is; middle: 120 * 1.5 and * 0.5; high: 120 * 2 and * 0
     assert {(v, v, v) for v in (120, 180, 60, 240, 0)} <= seen
+
+
+def test_ops_at_a_magnitude_that_changes_nothing_get_no_row():
+    x = some_images((1, 8, 8), n=10)
+    calls = OpCall("invert"), OpCall("solarize", 9, 9)
+    idle = tuple(OpCall(op, 0, 0) for op in ("rotate", "shear_x", "shear_y", "brightness"))
+    heights = [
+        sheet(Policy((SubPolicy((Stage(choices),)),)), x).height
+        for choices in (calls, calls + idle, (*calls, OpCall("equalize")))
+    ]
+    assert heights[0] == heights[1] < heights[2]
+
+
+def test_training_rows_of_a_mixed_policy_are_mixed():
+    x = torch.zeros((4, 1, 8, 8), dtype=torch.uint8)
+    policy = Policy((SubPolicy((Stage((OpCall("invert"), OpCall("gray", 1, 1))),)),), mix=Mix())
+    blocks = [block for row in training_rows(policy, x, 0, 1) for block in row.blocks]
+    assert ((np.array(blocks) > 0) & (np.array(blocks) < 255)).any()
 
 
 def test_a_step_that_never_applies_is_not_drawn():
