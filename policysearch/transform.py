@@ -1,14 +1,11 @@
-"""Applying a policy: draw first, then apply.
+"""Applying a policy: draw first (`policysearch.draws`), then apply.
 
-`draw` turns (policy, seed, epoch, sample indices) into plain data: which op, with which signed
-magnitude, each sample gets at each stage. `apply` computes it on a batch. The single-sample entry
-is a batch of one, so both have one semantics; and because the draw is counter-based, the result
-for a sample depends on (seed, epoch, index) only, never on batch size, order or worker count.
+The single-sample entry is a batch of one, so both have one semantics; and because draws are
+counter-based, the result for a sample depends on (seed, epoch, index) only.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,200 +15,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from policysearch.draws import Drawer, Drawn
 from policysearch.errors import InvalidValueError
-from policysearch.mixture import mix_weights, mixed, n_mix_draws, repeated
+from policysearch.mixture import mixed, repeated
 from policysearch.named import PolicySource, resolve_policy
 from policysearch.ops.image_kernels import ImageSettings, StagesAhead, apply_stages, as_rows
-from policysearch.ops.registry import check_policy, get_spec
-from policysearch.policy import OpCall, Policy
+from policysearch.policy import Policy
 from policysearch.samples import as_batch
-from policysearch.seeding import uniforms
 
-_DRAWS_PER_STAGE = 4  # apply?, which choice, magnitude, sign
 _N_AHEAD = 64  # single images that are drawn for at a time
 
 _Like = tuple[torch.Size, torch.dtype, torch.device]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What was drawn for a batch: plain data, enough to replay it exactly.
-
-    Attributes:
-      ops: Names that `op_index` refers to.
-      op_index: Shape `(n, n_stages)`, int64; -1 means the stage leaves the sample alone.
-      magnitude: Shape `(n, n_stages)`, float64; signed, in the unit of the op (see `is_pixels`).
-      is_pixels: Shape `(n, n_stages)`, bool; the magnitude counts pixels instead.
-      extra: Shape `(n, n_stages, k)`, float64 in [0, 1): further numbers for ops that need them.
-      mix: Shape `(n, 1 + n_chains)`, float64: weights of the sample and of each of its chains,
-        whose stages lie side by side, those of the first chain first. `None`: a single chain,
-        which is not mixed.
-    """
-
-    ops: tuple[str, ...]
-    op_index: NDArray[np.int64]
-    magnitude: NDArray[np.float64]
-    is_pixels: NDArray[np.bool_]
-    extra: NDArray[np.float64]
-    mix: NDArray[np.float64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.op_index)
-
-    @property
-    def n_chains(self) -> int:
-        """Chains per sample."""
-        return 1 if self.mix is None else self.mix.shape[1] - 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        data = {
-            "ops": list(self.ops),
-            "op_index": self.op_index.tolist(),
-            "magnitude": self.magnitude.tolist(),
-            "is_pixels": self.is_pixels.tolist(),
-            "extra": self.extra.tolist(),
-        }
-        return data if self.mix is None else data | {"mix": self.mix.tolist()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Drawn:
-        """Inverse of `to_dict`."""
-        index = np.asarray(data["op_index"], dtype=np.int64)
-        shape = index.shape if index.ndim == 2 else (0, 0)  # lists of no samples have no width
-        extra = np.asarray(data["extra"], dtype=np.float64)
-        mix = data.get("mix")
-        return cls(
-            tuple(data["ops"]),
-            index.reshape(shape),
-            np.asarray(data["magnitude"], dtype=np.float64).reshape(shape),
-            np.asarray(data["is_pixels"], dtype=np.bool_).reshape(shape),
-            extra if extra.ndim == 3 else np.zeros((*shape, 0)),
-            None if mix is None else np.asarray(mix, dtype=np.float64),
-        )
-
-    def rows(self, first: int, last: int) -> Drawn:
-        """The draws of samples `first` to `last`, the latter left out."""
-        part = slice(first, last)
-        index, magnitude = self.op_index[part], self.magnitude[part]
-        mix = None if self.mix is None else self.mix[part]
-        return Drawn(self.ops, index, magnitude, self.is_pixels[part], self.extra[part], mix)
-
-    def in_rows(self, n: int) -> Drawn:
-        """The same stages as those of `n` samples of one chain each, in the same order."""
-
-        def rows(values: NDArray[Any]) -> NDArray[Any]:
-            return values.reshape(n, values.shape[0] * values.shape[1] // n, *values.shape[2:])
-
-        index, magnitude = rows(self.op_index), rows(self.magnitude)
-        return Drawn(self.ops, index, magnitude, rows(self.is_pixels), rows(self.extra))
-
-    def chains(self, sample: int) -> list[list[tuple[str, float]]]:
-        """Ops and signed magnitudes of each chain of one sample, in order."""
-        stages = np.arange(self.op_index.shape[1]).reshape(self.n_chains, -1)
-        return [
-            [
-                (self.ops[op], float(self.magnitude[sample, stage]))
-                for stage, op in zip(chain, self.op_index[sample, chain], strict=True)
-                if op >= 0
-            ]
-            for chain in stages
-        ]
-
-    def names(self, sample: int) -> list[tuple[str, float]]:
-        """Ops and signed magnitudes that one sample gets, in order; chain after chain."""
-        return [call for chain in self.chains(sample) for call in chain]
-
-
-class _Tables:
-    """A policy as arrays indexed by [sub-policy, stage, choice], for drawing whole batches."""
-
-    def __init__(self, policy: Policy) -> None:
-        subs = policy.sub_policies
-        n_stages = max((len(sub.stages) for sub in subs), default=0)
-        n_choices = max((len(st.choices) for sub in subs for st in sub.stages), default=0)
-        self.shape = (len(subs), n_stages, n_choices)
-        weights = np.array([sub.weight for sub in subs], dtype=np.float64)
-        self.sub_edges = np.cumsum(weights / weights.sum()) if len(subs) else weights
-        self.probability = np.zeros((len(subs), n_stages))
-        self.edges = np.full(self.shape, np.inf)
-        self.op = np.full(self.shape, -1, dtype=np.int64)
-        self.low = np.zeros(self.shape)
-        self.high = np.zeros(self.shape)
-        self.is_pixels = np.zeros(self.shape, dtype=np.bool_)
-        names: dict[str, int] = {}
-        for i, sub in enumerate(subs):
-            for j, stage in enumerate(sub.stages):
-                self.probability[i, j] = stage.probability
-                self._fill(i, j, stage.choices, names)
-        self.ops = tuple(names)
-        specs = [get_spec(policy.modality, name) for name in names]
-        self.is_signed = np.array([spec.is_signed for spec in specs], dtype=np.bool_)
-        self.n_extra = max((spec.n_draws for spec in specs), default=0)
-
-    def _fill(self, i: int, j: int, choices: tuple[OpCall, ...], names: dict[str, int]) -> None:
-        weights = np.array([call.weight for call in choices])
-        self.edges[i, j, : len(choices) - 1] = np.cumsum(weights / weights.sum())[:-1]
-        for k, call in enumerate(choices):
-            if call.op != "identity":
-                self.op[i, j, k] = names.setdefault(call.op, len(names))
-            self.low[i, j, k] = call.low or 0.0
-            self.high[i, j, k] = call.high or 0.0
-            self.is_pixels[i, j, k] = call.unit == "px" and call.op.startswith("translate")
-
-
-class Drawer:
-    """Draws from a policy: the random half of a transform, free of torch and of pixels."""
-
-    def __init__(self, policy: Policy, seed: int) -> None:
-        check_policy(policy)
-        self.policy = policy
-        self.seed = int(seed)
-        self._tables = _Tables(policy)
-
-    def draw(self, indices: ArrayLike, epochs: ArrayLike = 0) -> Drawn:
-        """Draws for samples given by their index; see `policysearch.seeding.uniforms`."""
-        tables, mix = self._tables, self.policy.mix
-        index = np.atleast_1d(np.asarray(indices))
-        n, (n_subs, n_stages, _) = len(index), tables.shape
-        if n_subs == 0 or n == 0:
-            return Drawn(
-                tables.ops,
-                np.full((n, n_stages), -1, dtype=np.int64),
-                np.zeros((n, n_stages)),
-                np.zeros((n, n_stages), dtype=np.bool_),
-                np.zeros((n, n_stages, 0)),
-            )
-        per_chain = 1 + n_stages * (_DRAWS_PER_STAGE + tables.n_extra)
-        if mix is None:
-            return self._chains(uniforms(self.seed, epochs, index, per_chain))
-        u = uniforms(self.seed, epochs, index, mix.width * per_chain + n_mix_draws(mix))
-        of_chains, rest = np.split(u, [mix.width * per_chain], axis=1)
-        chains = self._chains(of_chains.reshape(n * mix.width, per_chain))
-        return dataclasses.replace(chains.in_rows(n), mix=mix_weights(mix, rest))
-
-    def _chains(self, u: NDArray[np.float64]) -> Drawn:
-        """One chain for every row of uniform numbers."""
-        tables, n, (n_subs, n_stages, _) = self._tables, len(u), self._tables.shape
-        sub = np.minimum(np.searchsorted(tables.sub_edges, u[:, 0], side="right"), n_subs - 1)
-        block = u[:, 1:].reshape(n, n_stages, -1)
-        stage = np.arange(n_stages)[None, :]
-        rows = sub[:, None]
-        choice = (block[:, :, 1, None] >= tables.edges[rows, stage]).sum(axis=2)
-        op = tables.op[rows, stage, choice]
-        low, high = tables.low[rows, stage, choice], tables.high[rows, stage, choice]
-        magnitude = low + (high - low) * block[:, :, 2]
-        if len(tables.ops):
-            is_negative = tables.is_signed[op] & (block[:, :, 3] < 0.5)
-            magnitude = np.where(is_negative, -magnitude, magnitude)
-        is_applied = block[:, :, 0] < tables.probability[rows, stage]
-        return Drawn(
-            tables.ops,
-            np.where(is_applied, op, -1),
-            magnitude,
-            tables.is_pixels[rows, stage, choice],
-            block[:, :, _DRAWS_PER_STAGE:],
-        )
 
 
 def apply_drawn(x: Tensor, drawn: Drawn, policy: Policy) -> Tensor:

@@ -14,7 +14,7 @@ FLOORS = (
     ("errors", "seeding", "resources", "files", "policy", "trial"),
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
-    ("samples", "mixture", "transform", "data", "baselines"),
+    ("samples", "mixture", "draws", "transform", "data", "baselines"),
     ("proxies",),
     ("objectives",),
     ("samplers", "ledger_lines", "ledger", "config", "pruning"),

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from policysearch.draws import Drawer, Drawn
 from policysearch.mixture import mix_weights, mixed, n_mix_draws, repeated
 from policysearch.policy import MIN_ALPHA, Mix, OpCall, Policy, Stage, SubPolicy
 from policysearch.seeding import uniforms
-from policysearch.transform import Drawer, Drawn, PolicyTransform, apply_drawn
+from policysearch.transform import PolicyTransform, apply_drawn
 
 N = 20_000
 INVERT, FLIP = OpCall("invert"), OpCall("flip_horizontal")

@@ -18,10 +18,11 @@ from PIL import Image
 from policy_strategies import POLICIES
 
 import policysearch
+from policysearch.draws import Drawer, Drawn
 from policysearch.errors import FormatError, InvalidValueError
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.resources import policy_files
-from policysearch.transform import Drawer, Drawn, PolicyTransform, apply_drawn, load_policy
+from policysearch.transform import PolicyTransform, apply_drawn, load_policy
 
 N = 20_000
 ROTATE = OpCall("rotate", 10, 20, unit="deg")

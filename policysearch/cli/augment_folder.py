@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from policysearch.cli.image_store import Opened, encode, open_image
 from policysearch.data.dataset import printable
 from policysearch.data.image_file import SUFFIXES
+from policysearch.draws import Drawer, Drawn
 from policysearch.errors import DataError, InvalidValueError
 from policysearch.ops.registry import get_spec
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed
-from policysearch.transform import Drawer, Drawn, apply_drawn
+from policysearch.transform import apply_drawn
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.uint16)
 Watch = Callable[[Iterable[str], str], Iterable[str]]

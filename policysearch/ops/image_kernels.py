@@ -107,7 +107,9 @@ def as_rows(
         raise InvalidValueError(f"`op_index` must be in [-1, {len(ops) - 1}].")
     code = _codes(tuple(ops))[op_index]
     code = np.where(_CODE_IDLE[code] == magnitude, -1, code)
-    if draws.shape[2] < N_DRAWS:
+    if draws.shape[2] == 0:
+        draws = np.broadcast_to(np.float64(0), (*shape, N_DRAWS))
+    elif draws.shape[2] < N_DRAWS:
         given, draws = draws, np.zeros((*shape, N_DRAWS))
         draws[:, :, : given.shape[2]] = given
     return OpRows(code, np.asarray(magnitude, dtype=np.float64), draws)

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from policysearch.data.dataset import Dataset
+from policysearch.draws import Drawer
 from policysearch.errors import InvalidValueError
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed, generator
-from policysearch.transform import Drawer, apply_drawn
+from policysearch.transform import apply_drawn
 
 #: Samples augmented in one go; tiny datasets are augmented for several epochs at once.
 AUGMENT_BLOCK = 1024

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from policysearch.draws import Drawer, Drawn
 from policysearch.errors import InvalidValueError
 from policysearch.ops.registry import get_spec
 from policysearch.policy import OpCall, Policy, SubPolicy
@@ -29,7 +30,7 @@ from policysearch.report.words import (
     summary_sentence,
 )
 from policysearch.seeding import uniforms
-from policysearch.transform import Drawer, Drawn, apply_drawn
+from policysearch.transform import apply_drawn
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,9 +9,10 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, autoaugment, functional
 from torchvision.transforms.autoaugment import AugMix, _apply_op
 
+from policysearch.draws import Drawn
 from policysearch.ops.registry import get_spec
 from policysearch.policy import Policy
-from policysearch.transform import Drawn, PolicyTransform
+from policysearch.transform import PolicyTransform
 
 NAMES = {
     "Identity": "identity",

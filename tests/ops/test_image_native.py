@@ -10,14 +10,14 @@ import pytest
 import torch
 from contracts.op_contract import images
 
+from policysearch.draws import Drawer
 from policysearch.named import resolve_policy
 from policysearch.ops import image_native, image_torch
 from policysearch.ops.image_geometry import MAX_SIDE_INT32
 from policysearch.ops.image_kernels import ImageSettings, apply_stages, compiler_for
-from policysearch.ops.image_program import OPS, VALUES_PER_THREAD
+from policysearch.ops.image_program import OPS, SAMPLES_AT_ONCE, VALUES_PER_THREAD
 from policysearch.ops.registry import op_table
 from policysearch.ops.threads import in_threads
-from policysearch.transform import Drawer
 
 SETTINGS = ImageSettings("nearest", 0.5)
 NAMED = ["autoaugment-cifar10", "randaugment", "trivialaugment-wide", "uniformaugment"]
@@ -55,6 +55,16 @@ def test_noise_is_added_to_its_samples_only():
     assert torch.equal(y, apply_stages(x, *stages, SETTINGS, kernels=image_torch.apply))
     assert torch.equal(y[1], x[1])
     assert not torch.equal(y[0], x[0])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_large_batches_are_compiled_in_parts(layout):
+    n = SAMPLES_AT_ONCE + 7
+    x = images(n, 3, 8, 8, torch.uint8).contiguous(memory_format=layout)
+    stages = stages_of("randaugment", n)
+    y = apply_stages(x, *stages, SETTINGS)
+    assert torch.equal(y, apply_stages(x, *stages, SETTINGS, kernels=image_torch.apply))
+    assert y.stride() == x.stride()
 
 
 def test_all_kinds_of_batches_share_one_compilation():

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from policysearch.draws import Drawer
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import get_spec, op_table
 from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
@@ -17,7 +18,6 @@ from policysearch.report.words import (
     summary_sentence,
 )
 from policysearch.resources import policy_files
-from policysearch.transform import Drawer
 
 
 def one_stage(*calls, probability=1.0):
