@@ -25,6 +25,7 @@ _Size = tuple[int, int, int, int]  # H, W, C, distance between pixels
 SHIFT, NEAREST, BILINEAR, TABLE, TABLES = 1, 2, 3, 4, 5
 CONTRAST, AUTOCONTRAST, EQUALIZE, SATURATION, HUE = 6, 7, 8, 9, 10
 SHUFFLE, SHARPNESS, BLUR, CUTOUT = 11, 12, 13, 14
+BLEND, KEEP_BITS, INVERT_FROM = 15, 16, 17
 
 _BLOCK = 1024  # pixels of a row buffer
 
@@ -105,6 +106,14 @@ def run(
                 _bilinear(before, after, size, matrices[slot], fill)
             elif kind == TABLE:
                 _look_up(before, after, tables[slot])
+            elif kind == BLEND:
+                _blend(before, after, np.float32(0), np.float32(number[0]))
+            elif kind == CONTRAST:
+                _blend(before, after, _mean_gray(before, size), np.float32(number[0]))
+            elif kind == KEEP_BITS:
+                _keep_bits(before, after, np.uint8(number[0]))
+            elif kind == INVERT_FROM:
+                _invert_from(before, after, np.uint8(number[0]))
             elif kind == SATURATION:
                 _saturation(before, after, size, np.float32(number[0]))
             elif kind == HUE:
@@ -121,8 +130,6 @@ def run(
                 if kind == TABLES:
                     for c in range(channels):
                         _copy(tables[slot + c], table[c])
-                elif kind == CONTRAST:
-                    _contrast_table(table, before, size, number[0])
                 elif kind == AUTOCONTRAST:
                     _autocontrast_table(table, before, size)
                 else:
@@ -180,28 +187,34 @@ def _nearest(before: _Array, after: _Array, size: _Size, coordinate: _Array, fil
             )
             place = np.uint32((y_in * np.int32(width) + x_in) * np.int32(step))
             index[x] = place if is_inside else outside
+        # A line crosses the image in one piece, unless a coordinate left its 32 bits: then the
+        # pixels are wrong, but still those of the image.
+        start, stop = 0, width
+        while start < width and index[start] == outside:
+            start += 1
+        while stop > start and index[stop - 1] == outside:
+            stop -= 1
+        for x in range(start, stop):
+            index[x] = min(index[x], outside - np.uint32(step))
         for plane in range(channels // step):
             pixels = before[plane * height * row : (plane + 1) * height * row]
             line = after[(plane * height + y) * row : (plane * height + y + 1) * row]
+            _fill(line[: start * step], fill)
+            _fill(line[stop * step :], fill)
+            kept, places = line[start * step : stop * step], index[start:stop]
             if step == 1:
-                for x in range(width):
-                    k = index[x]
-                    line[x] = pixels[np.uint64(k)] if k < outside else fill
+                for x in range(places.shape[0]):
+                    kept[x] = pixels[np.uint64(places[x])]
             elif step == 3:
-                for x in range(width):
-                    k = index[x]
-                    is_inside = k < outside
-                    line[3 * x] = pixels[np.uint64(k)] if is_inside else fill
-                    line[3 * x + 1] = pixels[np.uint64(k) + np.uint64(1)] if is_inside else fill
-                    line[3 * x + 2] = pixels[np.uint64(k) + np.uint64(2)] if is_inside else fill
+                for x in range(places.shape[0]):
+                    k = np.uint64(places[x])
+                    kept[3 * x] = pixels[k]
+                    kept[3 * x + 1] = pixels[k + np.uint64(1)]
+                    kept[3 * x + 2] = pixels[k + np.uint64(2)]
             else:
-                for x in range(width):
+                for x in range(places.shape[0]):
                     for c in range(step):
-                        k = index[x]
-                        if k < outside:
-                            line[x * step + c] = pixels[np.uint64(k) + np.uint64(c)]
-                        else:
-                            line[x * step + c] = fill
+                        kept[x * step + c] = pixels[np.uint64(places[x]) + np.uint64(c)]
 
 
 @_compiled
@@ -303,7 +316,8 @@ def _to_level(value: _Level) -> _Level:
 
 
 @_compiled
-def _contrast_table(table: _Array, before: _Array, size: _Size, magnitude: float) -> None:
+def _mean_gray(before: _Array, size: _Size) -> _Level:
+    """Mean gray level, rounded to a whole one."""
     n_pixels = size[0] * size[1]
     gray = np.empty(_BLOCK, np.float32)
     total = 0
@@ -314,11 +328,27 @@ def _contrast_table(table: _Array, before: _Array, size: _Size, magnitude: float
         for i in range(count):
             part += np.int32(gray[i])
         total += part
-    mean = np.float32(np.floor(total / n_pixels + 0.5))
-    factor = np.float32(1 + magnitude)
-    for level in range(256):
-        for c in range(size[2]):
-            table[c, level] = _to_level(mean + factor * (np.float32(level) - mean))
+    return np.float32(np.floor(total / n_pixels + 0.5))
+
+
+@_compiled
+def _blend(before: _Array, after: _Array, start: _Level, factor: _Level) -> None:
+    """From a constant to the image and beyond: eight bytes at a time where a table does one."""
+    for i in range(before.shape[0]):
+        after[i] = _to_level(start + factor * (np.float32(before[i]) - start))
+
+
+@_compiled
+def _keep_bits(before: _Array, after: _Array, mask: _Level) -> None:
+    for i in range(before.shape[0]):
+        after[i] = before[i] & mask
+
+
+@_compiled
+def _invert_from(before: _Array, after: _Array, threshold: _Level) -> None:
+    for i in range(before.shape[0]):
+        level = before[i]
+        after[i] = level if level < threshold else np.uint8(255) - level
 
 
 @_compiled
@@ -349,9 +379,13 @@ def _equalize_table(table: _Array, before: _Array, size: _Size) -> None:
     for c in range(channels):
         for level in range(256):
             counts[level] = 0
-        begin = c * n_pixels if step == 1 else c
-        for i in range(n_pixels):
-            counts[before[begin + i * step]] += 1
+        if step == 1:
+            plane = before[c * n_pixels : (c + 1) * n_pixels]
+            for i in range(n_pixels):
+                counts[plane[i]] += 1
+        else:
+            for i in range(n_pixels):
+                counts[before[c + i * step]] += 1
         last = 255
         while counts[last] == 0:
             last -= 1

@@ -141,8 +141,26 @@ def _channel_shift(program: Program, rows: _Rows, op: OpRows) -> None:
     program.add_tables(rows, native.TABLES, channel_tables(op, program.shape[0]))
 
 
+def _brightness(program: Program, rows: _Rows, op: OpRows) -> None:
+    program.add_number(rows, native.BLEND, 1 + op.magnitude)
+
+
 def _contrast(program: Program, rows: _Rows, op: OpRows) -> None:
-    program.add_number(rows, native.CONTRAST, op.magnitude)
+    program.add_number(rows, native.CONTRAST, 1 + op.magnitude)
+
+
+def _posterize(program: Program, rows: _Rows, op: OpRows) -> None:
+    program.add_number(rows, native.KEEP_BITS, 256 - 2 ** np.rint(op.magnitude))
+
+
+def _solarize(program: Program, rows: _Rows, op: OpRows) -> None:
+    threshold = np.ceil(256 - op.magnitude)
+    changing = (threshold < 256).nonzero()[0]  # the others keep every level
+    program.add_number(rows[changing], native.INVERT_FROM, threshold[changing])
+
+
+def _invert(program: Program, rows: _Rows, _op: OpRows) -> None:
+    program.add_number(rows, native.INVERT_FROM, np.zeros(len(rows)))
 
 
 def _autocontrast(program: Program, rows: _Rows, _op: OpRows) -> None:
@@ -194,6 +212,11 @@ def _cutout(program: Program, rows: _Rows, op: OpRows) -> None:
 
 _COMPILE: dict[str, _Compile] = {
     **{name: _plain_table(name) for name in PLAIN_TABLES},
+    # Faster without a table, with the same results.
+    "brightness": _brightness,
+    "posterize": _posterize,
+    "solarize": _solarize,
+    "invert": _invert,
     "channel_shift": _channel_shift,
     "contrast": _contrast,
     "autocontrast": _autocontrast,
