@@ -72,6 +72,15 @@ def test_the_window_keeps_all_workers_busy(workers, lookback):
     assert make_config({"data": "digits", "workers": workers, "lookback": 2}).lookback == 2
 
 
+@pytest.mark.parametrize(
+    ("workers", "trials", "lookback"),
+    [(2, 10_000, 4), (8, 120, 16), (16, 3000, 56), (100, 10**6, 482), (1000, 10_000, 2000)],
+)
+def test_the_window_of_many_workers_is_wider_when_the_search_is_long(workers, trials, lookback):
+    config = make_config({"data": "digits", "workers": workers, "trials": trials})
+    assert config.lookback == lookback
+
+
 def test_the_split_seed_follows_the_seed_unless_given():
     assert make_config({"data": "x", "seed": 5}).data_seed == 5
     assert make_config({"data": "x", "seed": 5, "split_seed": 0}).data_seed == 0
