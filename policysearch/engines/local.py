@@ -100,7 +100,7 @@ class LocalEngine:
                 return finished
 
     def close(self) -> None:
-        """Kills all workers and their children (see `Engine`)."""
+        """Kills all workers and all that their tasks started (see `Engine`)."""
         workers = [worker for worker in self._slots if worker is not None]
         for worker in workers:
             worker.kill()
@@ -322,13 +322,18 @@ class _Worker:
         return ""
 
     def kill(self) -> None:
-        """Sends SIGKILL to the process group."""
+        """Asks the guardian to end all that descends from it, itself last."""
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+                os.kill(self.process.pid, signal.SIGTERM)
+                os.kill(self.process.pid, signal.SIGCONT)  # it may be stopped
 
     def reap(self) -> None:
-        """Waits for the killed process; its output can still be read."""
+        """Waits for the end, helps where the guardian could not; the output can still be read."""
+        if self.process.returncode is None:
+            self.wait_for_end(_END_SECONDS)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.connection.close()
 

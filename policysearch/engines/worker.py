@@ -1,15 +1,17 @@
 """A worker process: loads its objective once, then evaluates the tasks it is sent.
 
 Started by `policysearch.engines.local`. Two processes lead one process group: a guardian, which
-imports nothing heavy and only watches, and the worker, its child. When the driver is gone the
-guardian ends the whole group, children of the task included, even while the worker is stopped or
-hangs in C code. When the worker ends the guardian ends in the same way, so that the driver sees
-its exit code.
+imports nothing heavy and only watches, and the worker, its child. When the driver is gone or says
+so with SIGTERM, the guardian ends all that descends from it, even while the worker is stopped or
+hangs in C code. When the worker ends the guardian does so too, and then ends in the same way, so
+that the driver sees its exit code. A process that a task started and that left the group (by
+`setsid`, as daemons do) does not escape: orphans become children of the guardian.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import json
 import mmap
@@ -20,6 +22,7 @@ import resource
 import select
 import signal
 import sys
+import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 READY = b"ready"
 #: A longer message, such as a traceback with a printed array in it, keeps its end.
 MAX_MESSAGE_LENGTH = 10_000
+
+#: Processes that start others as fast as they are killed are given up after this time.
+_END_SECONDS = 2.0
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|not enough memory"
@@ -64,19 +70,66 @@ def main(descriptor: int, objective: int, n_threads: int, parent: int) -> None:
 
 
 def _guard(worker: int, parent: int) -> NoReturn:
-    """Ends like the worker, or ends the group when the driver is gone."""
+    """Ends like the worker, or when the driver is gone or asks for it; leaves nothing behind."""
+    _adopt_orphans()
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signals: set[int] = set()
+    signal.signal(signal.SIGTERM, lambda number, _: signals.add(number))
     while True:
-        ended, status = os.waitpid(worker, os.WNOHANG)
-        if ended:
+        status = _reap().get(worker)
+        if status is not None or signals or os.getppid() != parent:
+            end_descendants()
+        if status is not None:
             _end_like(status)
-        if os.getppid() != parent:
+        if signals or os.getppid() != parent:
             os.killpg(0, signal.SIGKILL)
         if select.select([wake], [], [], 0.5)[0]:
             os.read(wake, 64)
+
+
+def _adopt_orphans() -> None:
+    """Makes descendants whose parents end children of this process, where Linux does that."""
+    set_child_subreaper = 36
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
+def _reap() -> dict[int, int]:
+    """Statuses of all children that ended since the last call, by process id."""
+    statuses = {}
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            statuses[ended[0]] = ended[1]
+    return statuses
+
+
+def end_descendants() -> None:
+    """Kills what descends from this process, and what that starts meanwhile."""
+    deadline = time.monotonic() + _END_SECONDS
+    while (pids := _descendants()) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+def _descendants() -> list[int]:
+    """Living processes below this one; none where there is no `/proc`."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+                if state not in (b"Z", b"X"):
+                    children.setdefault(int(parent), []).append(int(name))
+    found, level = [], [os.getpid()]
+    while level:
+        level = [child for pid in level for child in children.get(pid, ())]
+        found += level
+    return found
 
 
 def _end_like(status: int) -> NoReturn:

@@ -149,6 +149,32 @@ class Actions:
         self._child()
         return self.loops_in_c()
 
+    def escapes_and_returns(self) -> Outcome:
+        self._daemon()
+        return self.good()
+
+    def escapes_and_dies(self) -> Outcome:
+        self._daemon()
+        os._exit(7)
+
+    def escapes_and_hangs(self) -> Outcome:
+        self._daemon()
+        return self.loops_in_c()
+
+    def _daemon(self) -> None:
+        """A process in a session and a group of its own, whose parent is gone."""
+        ready, is_ready = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            if os.fork() == 0:
+                self.note("children", os.getpid())
+                os.write(is_ready, b"x")
+                os.execve(sys.executable, ["python", "-c", "import time; time.sleep(1000)"], {})
+            os._exit(0)
+        os.waitpid(pid, 0)
+        os.read(ready, 1)
+
     def _child(self) -> None:
         pid = os.fork()
         if pid == 0:

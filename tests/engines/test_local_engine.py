@@ -14,6 +14,7 @@ from contracts.engine_contract import EngineContract, drain, noted
 from engines.objectives import SCORE, Actions, DiesAtStart, Unloadable, task
 from processes import gone_within, group_of, is_alive
 
+from policysearch.engines.base import MAX_ATTEMPTS
 from policysearch.engines.local import LocalEngine
 from policysearch.errors import InvalidValueError, RunError
 
@@ -102,12 +103,57 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_workers(tmp_path):
     assert (finished.outcome.score, finished.outcome.attempts) == (SCORE, 1)
 
 
+@pytest.mark.parametrize(
+    ("key", "failure"), [("escapes_and_dies/1", "crash"), ("escapes_and_hangs/1", "timeout")]
+)
+def test_a_process_that_left_its_group_is_killed_with_its_task(tmp_path, key, failure):
+    with LocalEngine(Actions(tmp_path), 1, timeout_seconds=0.5) as engine:
+        engine.submit(task(key))
+        [finished] = drain(engine, 1)
+        assert finished.outcome.failure == failure
+        children = [note[0] for note in noted(tmp_path, "children")]
+        assert len(children) == MAX_ATTEMPTS
+        assert gone_within(5, *children)
+        engine.submit(task("good/after"))
+        assert drain(engine, 1)[0].outcome.score == SCORE
+
+
+def test_closing_ends_processes_that_left_their_group(tmp_path):
+    with LocalEngine(Actions(tmp_path), 1) as engine:
+        engine.submit(task("escapes_and_returns/1"))
+        assert drain(engine, 1)[0].outcome.score == SCORE
+        [child] = [note[0] for note in noted(tmp_path, "children")]
+        assert is_alive(child)
+    assert gone_within(5, child)
+
+
+def test_a_stopped_guardian_is_killed_too(tmp_path):
+    with LocalEngine(Actions(tmp_path), 1) as engine:
+        engine.submit(task("good/1"))
+        drain(engine, 1)
+        _, worker, guardian, _ = noted(tmp_path, "evaluated")[0]
+        os.kill(guardian, signal.SIGSTOP)
+    assert gone_within(5, worker, guardian)
+
+
+def test_what_a_task_left_behind_and_has_ended_does_not_stay_as_a_zombie(tmp_path):
+    with LocalEngine(Actions(tmp_path), 1) as engine:
+        engine.submit(task("escapes_and_returns/1"))
+        drain(engine, 1)
+        [child] = [note[0] for note in noted(tmp_path, "children")]
+        os.kill(child, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{child}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 DRIVER = """
     import sys
     from pathlib import Path
     from engines.objectives import Actions, task
     from policysearch.engines.local import LocalEngine
-    engine = LocalEngine(Actions(Path(sys.argv[1])), 2)
+    engine = LocalEngine(Actions(Path(sys.argv[1])), 3)
     for key in sys.argv[2:]:
         engine.submit(task(key))
     while True:
@@ -117,20 +163,23 @@ DRIVER = """
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
 def test_nothing_is_left_when_the_driver_is_killed(tmp_path, number):
-    """Not even by workers that sit in C code or are stopped, nor of what they forked."""
+    """Not even by workers that sit in C code or are stopped, nor of what they started."""
+    keys = ["forks_and_hangs/1", "escapes_and_hangs/1", "stops/1"]
     driver = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(DRIVER), tmp_path, "forks_and_hangs/1", "stops/1"],
+        [sys.executable, "-c", textwrap.dedent(DRIVER), tmp_path, *keys],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])},
     )
     groups = set()
     try:
         deadline = time.monotonic() + 60
-        while len(noted(tmp_path, "evaluated")) < 2 or len(noted(tmp_path, "children")) < 2:
+        while len(noted(tmp_path, "evaluated")) < 3 or len(noted(tmp_path, "children")) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         groups = {note[2] for note in noted(tmp_path, "evaluated")}
         pids = [pid for group in groups for pid in group_of(group)]
-        assert len(pids) == 6  # two guardians, two workers, two children
+        assert len(pids) == 8  # three guardians, three workers, two children
+        pids = {*pids, *(note[0] for note in noted(tmp_path, "children"))}
+        assert len(pids) == 9  # and one in a group of its own
         driver.send_signal(number)
         driver.wait(30)
         assert gone_within(5, *pids)  # 0.5 s on a free machine
