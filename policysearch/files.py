@@ -21,7 +21,7 @@ MAX_TEXT_BYTES = 8 * 1024 * 1024
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Writes a whole file or nothing; raises `OSError` when the disk refuses."""
+    """Writes a whole file or nothing; raises `OSError` with its name when the disk refuses."""
     raw = data.encode() if isinstance(data, str) else data
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -31,9 +31,11 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:

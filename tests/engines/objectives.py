@@ -33,8 +33,12 @@ class Actions:
 
     def evaluate(self, task: Task) -> Outcome:
         action, self.argument, *_ = task.key.split("/")
-        self.note("evaluated", task.key, os.getpid(), os.getpgid(0))
+        self.note("evaluated", task.key, *self.pids())
         return getattr(self, action)()
+
+    def pids(self) -> tuple[int, int]:
+        """Of the worker and of its guardian, which leads the group."""
+        return os.getpid(), os.getpgid(0)
 
     def note(self, kind: str, *fields: object) -> None:
         with (self.folder / kind).open("a") as file:

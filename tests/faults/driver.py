@@ -5,6 +5,7 @@ is a formula.
 """
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -52,6 +53,35 @@ def kill_after_appends(n: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     Ledger.append = appending
+
+
+def fill_disk_after_appends(n: int) -> None:
+    """Lets files grow by no more than some bytes when `n` records have been appended."""
+    append, left = Ledger.append, [n]
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def appending(self: Ledger, *records) -> None:
+        for record in records:
+            append(self, record)
+            left[0] -= 1
+            if left[0] == 0:
+                size = self._path.stat().st_size + 20
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    Ledger.append = appending
+
+
+def fill_disk_at_results(n_bytes: int) -> None:
+    """Lets files grow to no more than `n_bytes` just before the verdict is written."""
+    make_verdict = study.make_verdict
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def filling(*arguments):
+        verdict = make_verdict(*arguments)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+        return verdict
+
+    study.make_verdict = filling
 
 
 def main(out: Path, folder: Path, seconds: float) -> None:

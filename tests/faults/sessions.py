@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -21,7 +22,12 @@ class Session:
     """A driver process, forked so that it need not import everything again."""
 
     def __init__(
-        self, out: Path, folder: Path, seconds: float = 0.0, n_records: int | None = None
+        self,
+        out: Path,
+        folder: Path,
+        seconds: float = 0.0,
+        fault_at: int | None = None,
+        fault=driver.kill_after_appends,
     ):
         self.log = folder / "log"
         with warnings.catch_warnings():
@@ -36,11 +42,13 @@ class Session:
             os.dup2(handle, 2)
             sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
             os.setsid()
-            if n_records is not None:
-                driver.kill_after_appends(n_records)
+            if fault_at is not None:
+                fault(fault_at)
             driver.main(out, folder, seconds)
             code = 0
         except BaseException:
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)  # the log has room
             traceback.print_exc()
         finally:
             os._exit(code)

@@ -1,5 +1,6 @@
 """Kill the driver at any moment: nothing is lost or done twice, the result is the same."""
 
+import json
 import os
 import random
 import signal
@@ -40,6 +41,14 @@ class Record:
         assert set(keys) <= set(evaluated)
         self._known, self._n_evaluated = keys, len(evaluated)
 
+    def n_evaluated(self) -> int:
+        return self._n_evaluated
+
+    def rung(self) -> str:
+        """Where the run stands."""
+        rung = self._known[-1].partition("/")[0] if self._known else "start"
+        return {"trial": "search"}.get(rung, rung)
+
     def n_wasted(self) -> int:
         """Evaluations whose outcome was lost: those in flight when the driver was killed."""
         return self._n_evaluated - len(self._known)
@@ -48,7 +57,7 @@ class Record:
 def test_killed_after_every_record_it_ends_as_if_undisturbed(tmp_path, undisturbed):
     record = Record(tmp_path)
     for n_sessions in range(1, N_RECORDS + 1):
-        session = Session(record.out, tmp_path, n_records=1)
+        session = Session(record.out, tmp_path, fault_at=1)
         assert session.wait() == -signal.SIGKILL, lines(session.log)
         assert len(lines(record.out / "ledger.jsonl")) == n_sessions
         record.check()
@@ -61,19 +70,32 @@ def test_killed_after_every_record_it_ends_as_if_undisturbed(tmp_path, undisturb
 
 
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(tmp_path, undisturbed):
-    record, rng = Record(tmp_path), random.Random(0)
-    n_killed = 0
-    for _ in range(20):
-        session = Session(record.out, tmp_path, seconds=0.2)
-        time.sleep(rng.uniform(0.0, 1.2))
-        session.kill()
-        n_killed += session.wait() == -signal.SIGKILL
-        record.check()
-    session = Session(record.out, tmp_path)
-    assert session.wait() == 0, lines(session.log)
-    record.check()
-    assert result_of(record.out) == undisturbed
-    assert n_killed >= 5
+    """`POLICYSEARCH_KILLS=200` kills so often; `POLICYSEARCH_FAULTS=FILE` writes what it met."""
+    n_kills, rng = int(os.environ.get("POLICYSEARCH_KILLS", 10)), random.Random(0)
+    met = {"kills": 0, "runs": 0, "in": {"start": 0, "search": 0, "confirm": 0, "verdict": 0}}
+    met |= {"outcomes_lost": 0, "evaluations": 0, "evaluations_repeated": 0}
+    while met["kills"] < n_kills:
+        folder = tmp_path / str(met["runs"])
+        folder.mkdir()
+        record, code = Record(folder), None
+        while code != 0:
+            session = Session(record.out, folder, seconds=0.2)
+            if met["kills"] < n_kills:
+                time.sleep(rng.uniform(0.0, 1.2))
+                session.kill()
+            code = session.wait()
+            assert code in {0, -signal.SIGKILL}, lines(session.log)
+            record.check()
+            if code:
+                met["kills"] += 1
+                met["in"][record.rung()] += 1
+        assert result_of(record.out) == undisturbed
+        met["runs"] += 1
+        met["evaluations"] += record.n_evaluated()
+        met["evaluations_repeated"] += record.n_wasted()
+    if path := os.environ.get("POLICYSEARCH_FAULTS"):
+        command = f"POLICYSEARCH_KILLS={n_kills} pytest tests/faults -k random_moments"
+        Path(path).write_text(json.dumps({"random_kills": met, "command": command}, indent=1))
 
 
 def test_a_finished_run_trains_nothing_when_resumed(tmp_path, undisturbed):
