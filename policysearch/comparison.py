@@ -145,7 +145,7 @@ def run_arms(
         for i, seed in enumerate(seeds)
         for name, policies in arms.items()
     ]
-    progress({"event": "rung", "name": "verdict", "of": len(tasks)})
+    run.begin_rung("verdict", len(tasks), progress)
     outcomes = run.run_tasks(tasks, engine, stop, progress)
     failed = [key for key, outcome in outcomes.items() if outcome.state != "complete"]
     if failed:

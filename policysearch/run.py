@@ -127,6 +127,13 @@ class Run:
         """Appends records of one kind; they are on disk when this returns."""
         self.ledger.append(*({"event": event, **fields, "at": now()} for fields in records))
 
+    def begin_rung(self, name: str, n_tasks: int, progress: Progress) -> None:
+        """Tells that a rung begins, and writes it down once for those who follow the ledger."""
+        rung = {"name": name, "of": n_tasks}
+        if all((r["name"], r["of"]) != (name, n_tasks) for r in self.records("rung")):
+            self.record("rung", rung)
+        progress({"event": "rung", **rung})
+
     def void(self, keys: Iterable[str]) -> None:
         """Makes recorded failures void: when the run goes on, these tasks are tried again."""
         self.record("void", {"keys": list(keys)})

@@ -137,7 +137,7 @@ class Study:
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
         seconds, n_planned = self._plan_of_search(run)
-        self.progress({"event": "rung", "name": "search", "of": n_planned})
+        run.begin_rung("search", n_planned, self.progress)
         replicates = self._replicates("search", 1)
         loop = SearchLoop(
             run, self.space, self.baselines, replicates, self.search_epochs, n_planned
@@ -180,13 +180,8 @@ class Study:
         replicates = self._replicates("confirm", config.confirm_seeds)
         n_folds = len(self.splits.search.folds)
         survivors = halving(len(arms), config.confirm_seeds)
-        self.progress(
-            {
-                "event": "rung",
-                "name": "confirm",
-                "of": n_folds * sum(n + len(self.baselines) for n in survivors),
-            }
-        )
+        n_tasks = n_folds * sum(n + len(self.baselines) for n in survivors)
+        run.begin_rung("confirm", n_tasks, self.progress)
         for round_index, n_left in enumerate(survivors):
             means = {name: sum(scores[name]) for name in arms}
             arms = {name: arms[name] for name in sorted(arms, key=means.__getitem__)[:n_left]}

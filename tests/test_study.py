@@ -335,7 +335,7 @@ def test_a_comparison_is_resumed_too(tmp_path):
     assert [arm["name"] for arm in verdict["arms"]] == ["trivialaugment-wide", "none"]
     assert verdict["chosen"] == "trivialaugment-wide"
     raw = (out / "ledger.jsonl").read_bytes().splitlines(keepends=True)
-    (out / "ledger.jsonl").write_bytes(b"".join(raw[:3]))
+    (out / "ledger.jsonl").write_bytes(b"".join(raw[:4]))
     again = study.resume(out, silent, with_formula(tmp_path))
     assert [a["scores"] for a in again["arms"]] == [a["scores"] for a in verdict["arms"]]
     assert len((tmp_path / "evaluated").read_text().splitlines()) == 4 + 2

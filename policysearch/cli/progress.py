@@ -10,12 +10,12 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
-from policysearch.cli.output import escaped_line, say, say_wrapped
+from policysearch.cli.output import escaped_line, say_wrapped
 from policysearch.run import Progress
 
 _RUNGS = {
@@ -67,9 +67,14 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
 
 
 class PlainProgress:
-    """A line when something new is known, at most one every ten seconds otherwise."""
+    """A line when something new is known, at most one every ten seconds otherwise.
 
-    def __init__(self) -> None:
+    Args:
+      tell: Writes a line; by default to stderr.
+    """
+
+    def __init__(self, tell: Callable[[str], None] = say_wrapped) -> None:
+        self._tell = tell
         self._of = 0
         self._started = 0.0
         self._last = 0.0
@@ -79,11 +84,11 @@ class PlainProgress:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Tells one step."""
         for text in _talk(event):
-            say_wrapped(text)
+            self._tell(text)
         if event["event"] == "rung":
             self._of, self._started, self._last = event["of"], time.monotonic(), 0.0
             self._done_before = None
-            say(f"{_RUNGS[event['name']]} ({event['of']})")
+            self._tell(f"{_RUNGS[event['name']]} ({event['of']})")
         elif event["event"] in {"trial", "task"}:
             self._tell_step(event)
 
@@ -96,7 +101,7 @@ class PlainProgress:
             return
         self._last = time.monotonic()
         self._best = event.get("best_number")
-        say(f"  {event['done']}/{self._of}{_best_text(event)}{self._left(event['done'])}")
+        self._tell(f"  {event['done']}/{self._of}{_best_text(event)}{self._left(event['done'])}")
 
     def _left(self, done: int) -> str:
         fresh = done - (self._done_before if self._done_before is not None else done)

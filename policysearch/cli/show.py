@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "policysearch show run                       # what a search found",
+        "policysearch show run --follow              # while it goes on, elsewhere",
         "policysearch show trivialaugment-wide       # a policy that ships",
         "policysearch show run --sheet sheet.png --images photos/",
         "policysearch show run/policy.json --json | jq .summary",
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     help="Where the sheet takes images from: a folder, an .npz, as for `search`.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the draws on the sheet.")
+@click.option("--follow", "is_followed", is_flag=True, help="Tell a run's progress till its end.")
 @click.option("--json", "is_json", is_flag=True, help="Write JSON.")
-def command(policy: str, sheet: str | None, images: str, seed: int, is_json: bool) -> None:
+def command(
+    policy: str, sheet: str | None, images: str, seed: int, is_followed: bool, is_json: bool
+) -> None:
     """Explain a policy: a file, a shipped name, or the directory of a run.
 
     Says what happens to a sample, how often and how strongly, where the policy comes from, and
@@ -43,6 +47,9 @@ def command(policy: str, sheet: str | None, images: str, seed: int, is_json: boo
 
     if sheet is not None:
         _check_sheet_path(Path(sheet))
+    if is_followed:
+        _follow(policy, is_json=is_json)
+        return
     run, document = _load(policy)
     if sheet is not None and document is not None:
         from policysearch.cli.sheet_file import write_sheet
@@ -56,6 +63,16 @@ def command(policy: str, sheet: str | None, images: str, seed: int, is_json: boo
         _show_policy(document, policy)
     if run is not None:
         _show_run(run, policy, is_finished=document is not None)
+
+
+def _follow(text: str, *, is_json: bool) -> None:
+    from policysearch.cli.follow import follow_run
+    from policysearch.errors import InvalidValueError
+    from policysearch.report.run_summary import LEDGER, is_run
+
+    if not is_run(Path(text)):
+        raise InvalidValueError(f"`--follow` needs a run: '{text}' holds no {LEDGER}.")
+    follow_run(Path(text), is_json=is_json)
 
 
 def _check_sheet_path(path: Path) -> None:

@@ -99,3 +99,14 @@ def result_of(out: Path) -> dict:
         "policy": without_timings(json.loads((out / "policy.json").read_text())),
         "verdict": without_timings(json.loads((out / "verdict.json").read_text())),
     }
+
+
+def note_figures(name: str, figures: dict) -> None:
+    """Adds what a test met to the file that `POLICYSEARCH_FAULTS` names, if it does."""
+    if path := os.environ.get("POLICYSEARCH_FAULTS"):
+        file = Path(path)
+        known = json.loads(file.read_text()) if file.exists() else {}
+        kills = os.environ.get("POLICYSEARCH_KILLS", "")
+        command = f"POLICYSEARCH_KILLS={kills} POLICYSEARCH_FAULTS={file} pytest tests/faults"
+        known |= {name: figures, "command": command}
+        file.write_text(json.dumps(known, indent=1) + "\n")

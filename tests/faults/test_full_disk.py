@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from faults import driver
-from faults.sessions import Session, lines, recorded, result_of
+from faults.sessions import Session, lines, note_figures, recorded, result_of
 
 #: Records from one full disk to the next; every write meets one when many kills are asked for.
 STEP = 1 if int(os.environ.get("POLICYSEARCH_KILLS", 0)) >= 100 else 6
@@ -20,7 +20,7 @@ def finished(tmp_path_factory):
 
 
 def test_full_at_every_write_of_the_ledger_it_ends_as_if_undisturbed(tmp_path, finished):
-    out, known = tmp_path / "run", []
+    out, known, n_lost = tmp_path / "run", [], 0
     n_records = len(lines(finished / "ledger.jsonl"))
     for n in range(STEP, n_records, STEP):
         fault = driver.fill_disk_after_appends
@@ -31,12 +31,15 @@ def test_full_at_every_write_of_the_ledger_it_ends_as_if_undisturbed(tmp_path, f
         assert "cannot be written: File too large" in text
         assert len(lines(out / "ledger.jsonl")) == n
         keys = recorded(out)
+        n_lost += len(set(known) - set(keys))
         assert keys[: len(known)] == known
         known = keys
     assert Session(out, tmp_path).wait() == 0
     assert result_of(out) == result_of(finished)
     evaluated = lines(tmp_path / "evaluated")
     assert len(evaluated) <= len(set(evaluated)) + 2 * n_records / STEP  # two were in flight
+    figures = {"full_disks": (n_records - 1) // STEP, "runs": 1, "outcomes_lost": n_lost}
+    note_figures("disk full at every write" if STEP == 1 else "disk full", figures)
 
 
 @pytest.mark.parametrize("name", ["verdict.json", "policy.json"])

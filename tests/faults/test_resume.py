@@ -1,6 +1,5 @@
 """Kill the driver at any moment: nothing is lost or done twice, the result is the same."""
 
-import json
 import os
 import random
 import signal
@@ -8,11 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.sessions import Session, lines, recorded, result_of
+from faults.sessions import Session, lines, note_figures, recorded, result_of
 from processes import gone_within
 
-#: Header, trials, end of the search, confirmation (3 folds), verdict (2 seeds).
-N_RECORDS = 1 + 9 + 1 + 3 * (5 + 2) + 2 * 7
+N_EVALUATED = 9 + 3 * (5 + 2) + 2 * 7  # trials, confirmation (3 folds), verdict (2 seeds)
+#: With the header, the begin of three rungs and the end of the search.
+N_RECORDS = N_EVALUATED + 1 + 3 + 1
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,12 @@ class Record:
         self.out, self.folder = folder / "run", folder
         self._known: list[str] = []
         self._n_evaluated = 0
+        self.n_lost = 0
 
     def check(self) -> None:
         keys = recorded(self.out)
         assert len(set(keys)) == len(keys)
+        self.n_lost += len(set(self._known) - set(keys))
         assert keys[: len(self._known)] == self._known
         evaluated = lines(self.folder / "evaluated")
         assert not set(evaluated[self._n_evaluated :]) & set(self._known)
@@ -67,6 +69,8 @@ def test_killed_after_every_record_it_ends_as_if_undisturbed(tmp_path, undisturb
     record.check()
     assert result_of(record.out) == undisturbed
     assert record.n_wasted() <= 2 * N_RECORDS
+    figures = {"kills": N_RECORDS, "runs": 1, "outcomes_lost": record.n_lost}
+    note_figures("killed after every record", figures)
 
 
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(tmp_path, undisturbed):
@@ -91,11 +95,10 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(tmp_path, undisturbe
                 met["in"][record.rung()] += 1
         assert result_of(record.out) == undisturbed
         met["runs"] += 1
+        met["outcomes_lost"] += record.n_lost
         met["evaluations"] += record.n_evaluated()
         met["evaluations_repeated"] += record.n_wasted()
-    if path := os.environ.get("POLICYSEARCH_FAULTS"):
-        command = f"POLICYSEARCH_KILLS={n_kills} pytest tests/faults -k random_moments"
-        Path(path).write_text(json.dumps({"random_kills": met, "command": command}, indent=1))
+    note_figures("killed at random moments", met)
 
 
 def test_a_finished_run_trains_nothing_when_resumed(tmp_path, undisturbed):
@@ -103,7 +106,7 @@ def test_a_finished_run_trains_nothing_when_resumed(tmp_path, undisturbed):
     for _ in range(2):
         assert Session(out, tmp_path).wait() == 0
         n_evaluated, raw = len(lines(tmp_path / "evaluated")), (out / "ledger.jsonl").read_bytes()
-    assert n_evaluated == N_RECORDS - 2
+    assert n_evaluated == N_EVALUATED
     assert raw.count(b"\n") == N_RECORDS
     assert result_of(out) == undisturbed
 
