@@ -23,14 +23,21 @@ FLOORS = (
     ("comparison",),
     ("study",),
     ("api",),
-    ("report",),
+    ("report", "exporters"),
     ("cli",),
     ("__init__", "__main__"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 #: Foreign libraries that only their adapter may name.
-ADAPTERS = {"optuna": {"samplers"}, "sklearn": {"data"}, "ray": {"engines"}}
+ADAPTERS = {
+    "optuna": {"samplers", "exporters"},
+    "optuna_dashboard": {"exporters"},
+    "sqlalchemy": {"exporters"},
+    "tensorboard": {"exporters"},
+    "sklearn": {"data"},
+    "ray": {"engines"},
+}
 
 
 def room_of(path: Path) -> str:

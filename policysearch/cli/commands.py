@@ -26,6 +26,10 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "resume": Entry(_CLI + "resume", "Go on with a search that was interrupted."),
         "compare": Entry(_CLI + "compare", "Compare policies on your data."),
     },
+    "Look into a run": {
+        "dashboard": Entry(_CLI + "dashboard", "Look at the trials of a run in a browser."),
+        "export-study": Entry(_CLI + "export_study", "Write a run as a study of Optuna."),
+    },
     "Use a policy": {
         "show": Entry(_CLI + "show", "Explain a policy in words and pictures."),
         "apply": Entry(_CLI + "apply", "Augment a folder of images."),

@@ -1,0 +1,1 @@
+"""Exporters: what was found and recorded, in the formats of other programs."""
