@@ -33,7 +33,7 @@ def default_lookback(n_workers: int, n_trials: int) -> int:
     Workers stand idle while the window waits for its slowest trial, and of many trials the
     slowest is slower: a window of w (3 + log2 w) / 2 trials keeps some 90 % of w workers busy when
     trainings differ in length as a log-normal variable of spread 0.5 does and half of them are
-    pruned (docs/scaling.md). Beyond twice the workers it takes no more than a twentieth of the
+    pruned, in virtual time. Beyond twice the workers it takes no more than a twentieth of the
     search: what is suggested without the newest outcomes is worse.
     """
     steady = round(n_workers * (3 + math.log2(n_workers)) / 2)

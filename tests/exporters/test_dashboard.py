@@ -69,10 +69,12 @@ def test_trials_appear_while_the_run_goes_on(tmp_path):
     dashboard = None
     try:
         wait_until(lambda: len(lines(tmp_path / "run" / "ledger.jsonl")) > 3)
+        os.kill(session.pid, signal.SIGSTOP)  # it must not end while the dashboard starts
         dashboard = start(tmp_path / "run", "--port", "0")
         api = api_of(dashboard)
         n = len(trials(api))
         assert n < 9
+        os.kill(session.pid, signal.SIGCONT)
         wait_until(lambda: len(trials(api)) == 9)
         assert session.wait() == 0, lines(session.log)
         closed(dashboard)
