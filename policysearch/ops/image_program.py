@@ -30,9 +30,11 @@ _Shape = tuple[int, int, int]  # C, H, W
 
 N_NUMBERS = 4
 # A program takes about a kilobyte per sample, more than an image of 16 x 16 pixels.
-SAMPLES_AT_ONCE = 1024
-# Values that are worth a thread of their own: about a tenth of a millisecond.
-VALUES_PER_THREAD = 500_000
+SAMPLES_AT_ONCE = 512
+# Values that are worth a thread of their own: about half a millisecond, several times what it
+# takes to wake one.
+VALUES_PER_THREAD = 1_000_000
+PARTS_PER_THREAD = 4
 
 _IS_GEOMETRIC = np.array([name in GEOMETRIC_OPS for name in OP_NAMES] + [False])
 
@@ -80,20 +82,20 @@ class Program:
 
     def run(self, x: Tensor, first: int = 0) -> Tensor:
         """Applies the stages of samples `first` and following to the images of `x`."""
-        channels, height, width = self.shape
         x, step = _in_order(x)
         result = torch.empty_like(x)
-        work = functools.partial(
-            native.run,
-            _as_rows(x, step),
-            _as_rows(result, step),
-            (height, width, channels, step),
-            *self._arguments,
-            first,
-        )
-        n_parts = min(torch.get_num_threads(), len(x), math.ceil(x.numel() / VALUES_PER_THREAD))
-        in_threads(work, len(x), n_parts)
+        work = self.on(_as_rows(x, step), _as_rows(result, step), step, first)
+        n_threads = _useful_threads(x)
+        in_threads(work, len(x), n_threads, 1 if n_threads == 1 else PARTS_PER_THREAD * n_threads)
         return result
+
+    def on(
+        self, source: NDArray[np.uint8], result: NDArray[np.uint8], step: int, first: int = 0
+    ) -> Callable[[int, int], None]:
+        """What applies the program to some of the images: see `image_native.run`."""
+        channels, height, width = self.shape
+        size = (height, width, channels, step)
+        return functools.partial(native.run, source, result, size, *self._arguments, first)
 
     def _resample(self, rows: _Rows, op: OpRows, settings: ImageSettings) -> None:
         _, height, width = self.shape
@@ -244,15 +246,24 @@ def knows(code: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def apply(x: Tensor, stages: OpRows, settings: ImageSettings) -> Tensor:
     """Applies all stages of a `uint8` batch on the CPU; see `image_kernels.apply_stages`."""
-    if len(x) <= SAMPLES_AT_ONCE:
+    n = len(x)
+    if n <= SAMPLES_AT_ONCE:
         return Program(stages, x, settings).run(x)
-    x = _in_order(x)[0]
+    x, step = _in_order(x)
     result = torch.empty_like(x)
-    for start in range(0, len(x), SAMPLES_AT_ONCE):
-        rows = np.arange(start, min(start + SAMPLES_AT_ONCE, len(x)))
-        part = x[start : start + SAMPLES_AT_ONCE]
-        result[start : start + len(part)] = Program(stages.take(rows), x, settings).run(part)
+    source, target = _as_rows(x, step), _as_rows(result, step)
+
+    def work(first: int, last: int) -> None:
+        program = Program(stages.take(np.arange(first, last)), x, settings)
+        program.on(source[first:last], target[first:last], step)(0, last - first)
+
+    in_threads(work, n, _useful_threads(x), math.ceil(n / SAMPLES_AT_ONCE))
     return result
+
+
+def _useful_threads(x: Tensor) -> int:
+    """As many threads as torch computes with, where there is enough to do for each."""
+    return max(1, min(torch.get_num_threads(), len(x), x.numel() // VALUES_PER_THREAD))
 
 
 def _in_order(x: Tensor) -> tuple[Tensor, int]:

@@ -86,6 +86,7 @@ def test_all_kinds_of_batches_share_one_compilation():
 @pytest.mark.parametrize("n_threads", [2, 3])
 def test_threads_share_a_batch_without_a_trace(n_threads):
     n = 4 * VALUES_PER_THREAD // (3 * 64 * 64) + 1
+    assert n <= SAMPLES_AT_ONCE
     x = images(n, 3, 64, 64, torch.uint8)
     stages = stages_of("randaugment", n)
     alone = apply_stages(x, *stages, SETTINGS)
@@ -104,32 +105,42 @@ def test_parts_cover_the_range_side_by_side():
         together.wait()  # breaks where one part waits for another to end
         seen.append((first, last))
 
-    in_threads(work, 10, 3)
+    in_threads(work, 10, 3, 3)
     assert sorted(seen) == [(0, 3), (3, 6), (6, 10)]
 
 
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize(("n", "n_parts"), [(10, 8), (3, 8), (0, 4), (1, 1)])
+def test_every_item_is_worked_on_once(n, n_parts, n_threads):
+    seen = []
+    in_threads(lambda first, last: seen.extend(range(first, last)), n, n_threads, n_parts)
+    assert sorted(seen) == list(range(n))
+
+
 def test_an_error_in_a_thread_reaches_the_caller():
+    together = threading.Barrier(2, timeout=20)
+
     def work(first, last):
+        together.wait()
         if first:
             raise ValueError("broken part")
 
     with pytest.raises(ValueError, match="broken part"):
-        in_threads(work, 10, 2)
+        in_threads(work, 10, 2, 2)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # it is the point
 def test_a_forked_child_has_threads_of_its_own():
-    seen = []
+    together = threading.Barrier(2, timeout=20)
 
     def work(first, last):
-        seen.append((first, last))
+        together.wait()  # breaks in one thread alone
 
-    in_threads(work, 8, 2)
+    in_threads(work, 8, 2, 2)
     child = os.fork()
     if child == 0:
-        seen.clear()
-        in_threads(work, 8, 2)
-        os._exit(0 if sorted(seen) == [(0, 4), (4, 8)] else 1)
+        in_threads(work, 8, 2, 2)
+        os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
