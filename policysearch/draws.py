@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from policysearch.errors import InvalidValueError, shortened
 from policysearch.mixture import mix_weights, n_mix_draws
 from policysearch.ops.registry import check_policy, get_spec
 from policysearch.policy import OpCall, Policy
@@ -149,6 +150,16 @@ class _Tables:
             self.is_pixels[i, j, k] = call.unit == "px" and call.op.startswith("translate")
 
 
+def _whole_numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if (array.dtype.kind not in "iu" and array.size) or array.ndim > 1:
+        raise InvalidValueError(
+            f"`{name}` must be a whole number below 2**63 or a list of them, got "
+            f"{shortened(values)}."
+        )
+    return array
+
+
 class Drawer:
     """Draws from a policy."""
 
@@ -161,7 +172,8 @@ class Drawer:
     def draw(self, indices: ArrayLike, epochs: ArrayLike = 0) -> Drawn:
         """Draws for samples given by their index; see `policysearch.seeding.uniforms`."""
         tables, mix = self._tables, self.policy.mix
-        index = np.atleast_1d(np.asarray(indices))
+        index = np.atleast_1d(_whole_numbers("index", indices))
+        epochs = _whole_numbers("epoch", epochs)
         n, (n_subs, n_stages, _) = len(index), tables.shape
         if n_subs == 0 or n == 0:
             return Drawn(

@@ -49,7 +49,8 @@ def _from_tensor(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     if batch.numel() == 0 and batch.shape[0] != 0:
         raise InvalidValueError(f"An image must not be empty, got shape {tuple(x.shape)}.")
     if x.is_floating_point() and x.device.type == "cpu" and x.numel():
-        _check_range(float(x.min()), float(x.max()))
+        known = x.nan_to_num(0.5)  # NaN stays NaN, but must not hide its neighbours
+        _check_range(float(known.min()), float(known.max()))
     kind = type(x)
     if kind is not Tensor:  # such as `torchvision.tv_tensors.Image`: what goes in comes out
         return batch.as_subclass(Tensor), lambda out: _unbatched(out, x.ndim).as_subclass(kind)
@@ -78,7 +79,8 @@ def _from_array(x: np.ndarray[Any, Any]) -> tuple[Tensor, Callable[[Tensor], Any
             "Use x.astype(x.dtype.newbyteorder('='))."
         )
     if x.dtype.kind == "f":
-        _check_range(float(x.min()), float(x.max()))
+        known = np.nan_to_num(x, nan=0.5)
+        _check_range(float(known.min()), float(known.max()))
     # torch warns of memory that must not be written to, such as a mapped file, and knows no
     # negative strides
     is_plain = x.flags.writeable and x.flags.c_contiguous

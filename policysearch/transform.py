@@ -6,6 +6,7 @@ counter-based, the result for a sample depends on (seed, epoch, index) only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from policysearch.policy import Policy
 from policysearch.samples import as_batch
 
 _N_AHEAD = 64  # single images that are drawn for at a time
+_N_CALLS = 2**62
 
 _Like = tuple[torch.Size, torch.dtype, torch.device]
 
@@ -89,18 +91,21 @@ class _OneByOne:
     def __init__(self, drawn: Drawn, policy: Policy) -> None:
         self._drawn = drawn
         self._policy = policy
-        self._like: _Like | None = None
-        self._stages: StagesAhead | None = None
+        # One value, so that threads see a shape with its own stages or not at all.
+        self._compiled_for: tuple[_Like, StagesAhead | None] | None = None
 
     def apply(self, x: Tensor, row: int) -> Tensor:
         """Applies row `row` of the draws to `x`, shape `(1, C, H, W)`."""
         like = (x.shape, x.dtype, x.device)
-        if like != self._like:
-            self._like, self._stages = like, None
+        known = self._compiled_for
+        if known is None or known[0] != like:
+            self._compiled_for = like, None
             return apply_drawn(x, self._drawn.rows(row, row + 1), self._policy)
-        if self._stages is None:
-            self._stages = self._compiled(x)
-        stages, n_chains, mix = self._stages, self._drawn.n_chains, self._drawn.mix
+        stages = known[1]
+        if stages is None:
+            stages = self._compiled(x)
+            self._compiled_for = like, stages
+        n_chains, mix = self._drawn.n_chains, self._drawn.mix
         if mix is None:
             return stages.apply(x, row)
 
@@ -133,7 +138,8 @@ class PolicyTransform(torch.nn.Module):
 
     Call it with one image (PIL image; numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)`) or with a
     batch (torch `(n, C, H, W)`, any device); the result has the same type, shape and dtype. In
-    `eval()` mode it returns its input, so that a validation pass is never augmented.
+    `eval()` mode it returns its input, so that a validation pass is never augmented. An array or
+    tensor that its draw leaves unchanged comes back as it is, not as a copy.
 
     Args:
       policy: What to apply.
@@ -151,7 +157,7 @@ class PolicyTransform(torch.nn.Module):
         self.policy = policy
         self.seed = int(seed)
         self._drawer = Drawer(policy, seed)
-        self._calls = 0
+        self._calls = iter(range(_N_CALLS))  # taken from in one step: threads never share a draw
         self._epoch = 0
         self._ahead: _Ahead | None = None
 
@@ -181,6 +187,8 @@ class PolicyTransform(torch.nn.Module):
             for a fixed order of calls.
           epoch: Epoch for `index`; default is what `set_epoch` said.
         """
+        for value in (x, y):
+            _check_kind(value)
         if torch.compiler.is_compiling():  # draws and machine code are not for graphs
             untraced = torch.compiler.disable(self._augment)  # type: ignore[no-untyped-call]
             return untraced(x, y, index, epoch)
@@ -199,16 +207,15 @@ class PolicyTransform(torch.nn.Module):
         """Draws for the next samples of this stream; loader workers have streams apart."""
         worker = torch.utils.data.get_worker_info()
         stream = -1 if worker is None else worker.seed
-        n, first = len(batch), self._calls
-        self._calls += n
-        if n != 1:
-            drawn = self._drawer.draw(np.arange(first, first + n), stream)
-            return apply_drawn(batch, drawn, self.policy)
+        calls = list(itertools.islice(self._calls, len(batch)))
+        if len(calls) != 1:
+            return apply_drawn(batch, self._drawer.draw(np.array(calls), stream), self.policy)
+        first = calls[0]
         ahead = self._ahead
         if ahead is None or ahead.stream != stream or first not in ahead.calls:
-            calls = range(first, first + _N_AHEAD)
-            drawn = self._drawer.draw(np.array(calls), stream)
-            self._ahead = ahead = _Ahead(stream, calls, _OneByOne(drawn, self.policy))
+            coming = range(first, first + _N_AHEAD)
+            drawn = self._drawer.draw(np.array(coming), stream)
+            self._ahead = ahead = _Ahead(stream, coming, _OneByOne(drawn, self.policy))
         return ahead.samples.apply(batch, first - ahead.calls.start)
 
     def each(self, samples: Sequence[Any], index: ArrayLike, epoch: ArrayLike) -> list[Any]:
@@ -238,6 +245,16 @@ class PolicyTransform(torch.nn.Module):
         )
 
 
+def _check_kind(value: Any) -> None:
+    """Refuses torchvision's tensors that are no image but would have to move with one."""
+    kind = type(value).__name__
+    if kind in ("Mask", "BoundingBoxes", "KeyPoints", "Video") and isinstance(value, Tensor):
+        raise InvalidValueError(
+            f"A {kind} is not moved along with its image, nor augmented by itself. Give the image "
+            "alone, and class labels as `y`."
+        )
+
+
 class AugmentedDataset(torch.utils.data.Dataset[Any]):
     """A map-style dataset whose first item is augmented, the same for any number of workers.
 
@@ -258,9 +275,14 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
                 "`dataset` must be map-style, with `len(dataset)` and `dataset[i]`, got "
                 f"{type(dataset).__name__}."
             )
+        if not isinstance(transform, PolicyTransform):
+            raise InvalidValueError(
+                "`transform` must be a PolicyTransform, such as `load_policy(...)` gives, got "
+                f"{type(transform).__name__}."
+            )
         self.dataset = dataset
         self.transform = transform
-        self._visits = torch.zeros(len(dataset), dtype=torch.int64)
+        self._visits = torch.zeros(len(dataset), dtype=torch.int64, device="cpu")
         self._visits.share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
@@ -279,10 +301,11 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Items of a batch: how a loader reads them, so that a batch is drawn for at once."""
-        places = [index + len(self) if index < 0 else index for index in indices]
-        items = [self.dataset[place] for place in places]
+        places = [self._place(index) for index in indices]
+        read = getattr(self.dataset, "__getitems__", None)
+        items = read(places) if callable(read) else [self.dataset[place] for place in places]
         for item in items:
-            if not isinstance(item, (tuple, list)):
+            if not isinstance(item, (tuple, list)) or not item:
                 raise InvalidValueError(
                     "`dataset` must yield tuples (x, *rest), such as (image, label), got "
                     f"{type(item).__name__}."
@@ -291,6 +314,12 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
             [item[0] for item in items], places, [self._visit(place) for place in places]
         )
         return [(x, *item[1:]) for x, item in zip(augmented, items, strict=True)]
+
+    def _place(self, index: int) -> int:
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self._visits):
+            raise IndexError(f"index {index} is out of range for {len(self)} samples")
+        return place
 
     def _visit(self, place: int) -> int:
         visits = self._visits.numpy()

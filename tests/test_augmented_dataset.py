@@ -119,6 +119,27 @@ def test_negative_indices_count_from_the_end():
     assert augmented()[-1][1] == N - 1
 
 
+@pytest.mark.parametrize("index", [N, -N - 1, 5 * N])
+def test_an_index_out_of_range_is_refused(index):
+    with pytest.raises(IndexError, match=f"index {index} is out of range for {N}"):
+        augmented()[index]
+
+
+def test_something_else_than_a_transform_is_refused():
+    with pytest.raises(InvalidValueError, match="must be a PolicyTransform"):
+        AugmentedDataset(Images(), "uniformaugment")
+
+
+class Batched(Images):
+    def __getitems__(self, indices):
+        return [(self[i][0], -i) for i in indices]
+
+
+def test_a_dataset_that_reads_batches_is_read_by_them():
+    dataset = AugmentedDataset(Batched(), load_policy("uniformaugment", seed=3))
+    assert [y for _, y in dataset.__getitems__([3, 4])] == [-3, -4]
+
+
 def test_targets_come_along_and_the_length_stays():
     dataset = AugmentedDataset([(np.zeros((4, 4), np.uint8), "label", 3)], load_policy("none"))
     assert len(dataset) == 1

@@ -8,6 +8,8 @@ import copy
 import json
 import pickle
 import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -384,3 +386,40 @@ def test_the_public_names_are_the_transforms():
     text = repr(load_policy("none", seed=9))
     assert "seed=9" in text
     assert Policy().digest() in text
+
+
+def test_threads_share_a_transform_without_sharing_a_draw():
+    shared, alone = (load_policy("uniformaugment", seed=3) for _ in range(2))
+    small, large = images(1)[0], images(1, height=40, width=40)[0]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(shared, [large if i % 5 == 4 else small for i in range(400)]))
+    drawn = alone.draw(range(400), epoch=-1)
+    expected = Counter()
+    for i in range(400):
+        expected[alone.replay(small, drawn.rows(i, i + 1)).numpy().tobytes()] += 1
+    found = Counter(r.numpy().tobytes() for r in results if r.shape == small.shape)
+    assert sum(found.values()) == 320
+    assert not found - expected, "two calls got one draw"
+
+
+@pytest.mark.parametrize("index", [3.7, "3", True, 2**64, [[0]], float("nan")])
+def test_an_index_is_a_whole_number(index):
+    with pytest.raises(InvalidValueError, match="`index` must be a whole number"):
+        load_policy("uniformaugment")(images(1)[0], index=index)
+
+
+def test_nan_does_not_hide_values_out_of_range():
+    x = torch.tensor([float("nan"), 1000.0]).expand(3, 2, 2)
+    with pytest.raises(InvalidValueError, match=r"must lie in \[0, 1\]"):
+        load_policy("uniformaugment")(x)
+
+
+class Mask(torch.Tensor):
+    """Has the name of torchvision's."""
+
+
+def test_a_mask_is_not_left_behind_in_silence():
+    mask = torch.zeros(1, 12, 17).as_subclass(Mask)
+    for arguments in ((images(1)[0], mask), (mask,)):
+        with pytest.raises(InvalidValueError, match="Mask is not moved"):
+            load_policy("uniformaugment")(*arguments)

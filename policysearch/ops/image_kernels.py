@@ -34,6 +34,14 @@ _CODE_IDLE = np.array(
     ]
     + [np.nan]
 )
+# Largest magnitude of each op code; one that does nothing may stand beside any.
+_CODE_LIMIT = np.array(
+    [
+        spec.maximum * (1 + 1e-9) if spec.has_magnitude else np.inf
+        for spec in op_table("image").values()
+    ]
+    + [np.inf]
+)
 
 
 def apply_stages(
@@ -106,6 +114,13 @@ def as_rows(
     if op_index.size and not -1 <= op_index.min() <= op_index.max() < len(ops):
         raise InvalidValueError(f"`op_index` must be in [-1, {len(ops) - 1}].")
     code = _codes(tuple(ops))[op_index]
+    # The slack is for magnitudes that went through a decimal number or a sign.
+    if not (np.abs(magnitude) <= _CODE_LIMIT[code]).all():
+        raise InvalidValueError(
+            "`magnitude` must be finite and within the range of its operation."
+        )
+    if draws.size and not (draws.min() >= 0 and draws.max() < 1):
+        raise InvalidValueError("`draws` must be in [0, 1).")
     code = np.where(_CODE_IDLE[code] == magnitude, -1, code)
     if draws.shape[2] == 0:
         draws = np.broadcast_to(np.float64(0), (*shape, N_DRAWS))

@@ -12,6 +12,8 @@ file because numba keeps compiled code by file: a change elsewhere would go unno
 
 from __future__ import annotations
 
+import functools
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -33,16 +35,7 @@ _BLOCK = 1024  # pixels of a row buffer
 _compiled = numba.njit(nogil=True)  # a part of `run`, compiled into it
 
 
-def kept(function: Callable[..., None]) -> Callable[..., None]:
-    """Keeps the compiled code on disk for the processes to come, where a folder for it exists."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # none may be written to: the code lives as long as the process
-        return numba.njit(nogil=True)(function)
-
-
-@kept
-def run(
+def _run(
     source: _Array,
     result: _Array,
     size: _Size,
@@ -230,8 +223,8 @@ def _bilinear(before: _Array, after: _Array, size: _Size, matrix: _Array, fill: 
         for x in range(width):
             x_in = a * (x + 0.5) + b * y_out + c
             y_in = d * (x + 0.5) + e * y_out + f
-            if x_in < 0 or x_in >= width or y_in < 0 or y_in >= height:
-                left[x] = -1
+            if not (x_in >= 0 and x_in < width and y_in >= 0 and y_in < height):
+                left[x] = -1  # NaN is outside too
                 continue
             column, line = np.floor(x_in - 0.5), np.floor(y_in - 0.5)
             dx[x] = x_in - 0.5 - column
@@ -535,3 +528,26 @@ def _cutout(before: _Array, after: _Array, size: _Size, box: _Array, fill: _Leve
         for y in range(int(box[1]), int(box[3])):
             begin = (plane * height + y) * width
             _fill(after[(begin + left) * step : (begin + right) * step], fill)
+
+
+#: The machine types of `_run`: arrays are contiguous, numbers 64 bits wide.
+_SIGNATURE = (
+    "void(u1[:, ::1], u1[:, ::1], UniTuple(i8, 4), u1, i1[:, ::1], i4[:, ::1], f8[:, :, ::1], "
+    "u1[:, ::1], i4[:, ::1], f8[:, ::1], f4[:, ::1], i8[:, ::1], i8, i8, i8)"
+)
+
+
+@functools.cache
+def machine_code() -> Callable[..., None]:
+    """`_run`, compiled, or read from where an earlier process kept it.
+
+    Compiles anew, for this process alone, where no folder can be written to or what is kept there
+    is damaged.
+    """
+    try:
+        code = numba.njit(nogil=True, cache=True)(_run)
+        code.compile(_SIGNATURE)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError):
+        code = numba.njit(nogil=True)(_run)
+        code.compile(_SIGNATURE)
+    return code

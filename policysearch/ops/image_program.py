@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from policysearch.errors import InvalidValueError
 from policysearch.ops import image_native as native
 from policysearch.ops.image_color import channel_orders
 from policysearch.ops.image_filter import blur_taps, cutout_box
@@ -40,7 +41,7 @@ _IS_GEOMETRIC = np.array([name in GEOMETRIC_OPS for name in OP_NAMES] + [False])
 
 
 class Program:
-    """What `image_native.run` reads; its docstring gives the shapes of the arrays.
+    """What `image_native._run` reads; its docstring gives the shapes of the arrays.
 
     Args:
       stages: Operations by sample and stage.
@@ -82,6 +83,9 @@ class Program:
 
     def run(self, x: Tensor, first: int = 0) -> Tensor:
         """Applies the stages of samples `first` and following to the images of `x`."""
+        if tuple(x.shape[1:]) != self.shape:  # machine code does not look
+            wanted = ", ".join(map(str, self.shape))
+            raise InvalidValueError(f"`x` must have shape (n, {wanted}), got {tuple(x.shape)}.")
         x, step = _in_order(x)
         result = torch.empty_like(x)
         work = self.on(_as_rows(x, step), _as_rows(result, step), step, first)
@@ -92,10 +96,12 @@ class Program:
     def on(
         self, source: NDArray[np.uint8], result: NDArray[np.uint8], step: int, first: int = 0
     ) -> Callable[[int, int], None]:
-        """What applies the program to some of the images: see `image_native.run`."""
+        """What applies the program to some of the images: see `image_native._run`."""
         channels, height, width = self.shape
         size = (height, width, channels, step)
-        return functools.partial(native.run, source, result, size, *self._arguments, first)
+        return functools.partial(
+            native.machine_code(), source, result, size, *self._arguments, first
+        )
 
     def _resample(self, rows: _Rows, op: OpRows, settings: ImageSettings) -> None:
         _, height, width = self.shape

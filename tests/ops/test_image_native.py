@@ -11,10 +11,17 @@ import torch
 from contracts.op_contract import images
 
 from policysearch.draws import Drawer
+from policysearch.errors import InvalidValueError
 from policysearch.named import resolve_policy
 from policysearch.ops import image_native, image_torch
 from policysearch.ops.image_geometry import MAX_SIDE_INT32
-from policysearch.ops.image_kernels import ImageSettings, apply_stages, compiler_for
+from policysearch.ops.image_kernels import (
+    ImageSettings,
+    StagesAhead,
+    apply_stages,
+    as_rows,
+    compiler_for,
+)
 from policysearch.ops.image_program import OPS, SAMPLES_AT_ONCE, VALUES_PER_THREAD
 from policysearch.ops.registry import op_table
 from policysearch.ops.threads import in_threads
@@ -25,7 +32,9 @@ NAMED = ["autoaugment-cifar10", "randaugment", "trivialaugment-wide", "uniformau
 
 def stages_of(name, n):
     drawn = Drawer(resolve_policy(name).policy, seed=1).draw(range(n))
-    return drawn.ops, drawn.op_index, drawn.magnitude, drawn.extra
+    shifts = np.clip(drawn.magnitude / 32, -1, 1)  # published shifts count pixels
+    magnitude = np.where(drawn.is_pixels, shifts, drawn.magnitude)
+    return drawn.ops, drawn.op_index, magnitude, drawn.extra
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -80,7 +89,7 @@ def test_all_kinds_of_batches_share_one_compilation():
             for interpolation in ("nearest", "bilinear"):
                 settings = ImageSettings(interpolation, 0.5)
                 apply_stages(x, [name], [[0]] * 3, magnitude, np.full((3, 1, 16), 0.3), settings)
-    assert len(image_native.run.signatures) == 1
+    assert len(image_native.machine_code().signatures) == 1
 
 
 @pytest.mark.parametrize("n_threads", [2, 3])
@@ -172,7 +181,42 @@ def test_without_numba_torch_makes_the_same_pixels():
     assert outputs[0] == outputs[1]
 
 
-def test_code_is_compiled_where_no_folder_can_keep_it():
-    scope = {}
-    exec(compile("def double(x: float) -> float:\n    return x + x", "<nowhere>", "exec"), scope)
-    assert image_native.kept(scope["double"])(1.5) == 3.0
+@pytest.mark.parametrize("n_left", [0, 40])
+def test_code_that_was_kept_and_is_damaged_is_compiled_anew(n_left, tmp_path):
+    program = WITHOUT_NUMBA.replace('sys.modules["numba"] = None', "")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    outputs = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, check=True, env=environment
+        )
+        outputs.append(done.stdout)
+        kept = [path for path in tmp_path.rglob("*.nb*") if path.is_file()]
+        assert kept
+        for path in kept:
+            path.write_bytes(path.read_bytes()[:n_left])
+    assert outputs[0] == outputs[1]
+
+
+def test_a_program_is_for_its_shape_alone():
+    stages = as_rows(["invert"], np.zeros((1, 1), int), np.zeros((1, 1)), np.zeros((1, 1, 16)))
+    ahead = StagesAhead(stages, images(1, 3, 40, 40, torch.uint8), SETTINGS)
+    with pytest.raises(InvalidValueError, match=r"shape \(n, 3, 40, 40\)"):
+        ahead.apply(images(1, 3, 4, 4, torch.uint8), 0)
+
+
+@pytest.mark.parametrize("kernels", [None, image_torch.apply])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("name", sorted(OPS | {"gaussian_noise"}))
+def test_recorded_numbers_out_of_range_are_refused(name, interpolation, kernels):
+    x = images(2, 3, 16, 16, torch.uint8)
+    settings = ImageSettings(interpolation, 0.5)
+    spec = op_table("image")[name]
+    index, ones, draws = np.zeros((2, 1), int), np.ones((2, 1)), np.full((2, 1, 16), 0.5)
+    for wrong in (np.nan, np.inf, -np.inf, 1e9):
+        if spec.has_magnitude:
+            with pytest.raises(InvalidValueError, match="magnitude"):
+                apply_stages(x, [name], index, wrong * ones, draws, settings, kernels)
+    for wrong in (np.nan, np.inf, -0.1, 1.0):
+        with pytest.raises(InvalidValueError, match="draws"):
+            apply_stages(x, [name], index, 0.1 * ones, draws * 0 + wrong, settings, kernels)
