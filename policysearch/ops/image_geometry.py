@@ -233,10 +233,11 @@ def resample_bilinear(x: Tensor, matrix: _Floats, fill: float) -> Tensor:
     height, width = x.shape[2], x.shape[3]
     column, row = np.arange(width) + 0.5, np.arange(height) + 0.5
     a, b, c, d, e, f = matrix[:, :, None]
-    parts = (a * column, b * row + c, d * column, e * row + f)
-    x_column, x_row, y_column, y_row = (to_device(t, x) for t in parts)
-    x_in = x_column[:, None, :] + x_row[:, :, None]
-    y_in = y_column[:, None, :] + y_row[:, :, None]
+    parts = (a * column, b * row, d * column, e * row, c[:, :, None], f[:, :, None])
+    x_column, x_row, y_column, y_row, x_shift, y_shift = (to_device(t, x) for t in parts)
+    # Pillow's order of summation: it decides which centres on the border lie outside.
+    x_in = (x_column[:, None, :] + x_row[:, :, None]).add_(x_shift)
+    y_in = (y_column[:, None, :] + y_row[:, :, None]).add_(y_shift)
     is_outside = (x_in < 0) | (x_in >= width) | (y_in < 0) | (y_in >= height)
     values = working(x)
     grid = torch.stack((x_in.mul_(2 / width).sub_(1), y_in.mul_(2 / height).sub_(1)), dim=-1)

@@ -220,3 +220,39 @@ def test_recorded_numbers_out_of_range_are_refused(name, interpolation, kernels)
     for wrong in (np.nan, np.inf, -0.1, 1.0):
         with pytest.raises(InvalidValueError, match="draws"):
             apply_stages(x, [name], index, 0.1 * ones, draws * 0 + wrong, settings, kernels)
+
+
+LAYOUTS = (
+    lambda x: x,
+    lambda x: x.contiguous(memory_format=torch.channels_last),
+    lambda x: x.flip(3),
+    lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_batches_are_those_of_torch(seed):
+    """Any shape, layout, number of stages, op and magnitude up to the largest that is allowed."""
+    rng = np.random.default_rng(seed)
+    table = op_table("image")
+    names = sorted(OPS)
+    for _ in range(100):
+        n, channels, n_stages = (int(v) for v in rng.integers(1, [9, 18, 4]))
+        x = images(n, channels, *(int(v) for v in rng.integers(1, 70, 2)), torch.uint8)
+        x = LAYOUTS[rng.integers(len(LAYOUTS))](x)
+        index = rng.integers(-1, len(names), (n, n_stages))
+        top = np.array([table[name].maximum for name in names])
+        sign = np.where(
+            np.array([table[name].is_signed for name in names])[index],
+            rng.choice([-1.0, 1.0], (n, n_stages)),
+            1.0,
+        )
+        magnitude = rng.random((n, n_stages)) * top[index] * sign
+        draws = rng.random((n, n_stages, 16))
+        # Levels that differ by one would be spread by a second stage.
+        interpolation = "bilinear" if n_stages == 1 else "nearest"
+        settings = ImageSettings(interpolation, float(rng.choice([0, 0.5, 1])))
+        arguments = (x, names, index, magnitude, draws, settings)
+        y = apply_stages(*arguments)
+        gap = y.int() - apply_stages(*arguments, kernels=image_torch.apply).int()
+        assert gap.abs().max() <= (n_stages == 1), arguments[2:]
