@@ -23,7 +23,12 @@ from policysearch.cli.search import carry_out
 @data_options
 @run_options
 def command(
-    policies: tuple[str, ...], out: Path | None, is_json: bool, is_quiet: bool, **words: Any
+    policies: tuple[str, ...],
+    out: Path | None,
+    is_json: bool,
+    is_quiet: bool,
+    has_scalars: bool,
+    **words: Any,
 ) -> None:
     """Train with each POLICY on DATA, with paired seeds, and compare the first with the others.
 
@@ -41,4 +46,5 @@ def command(
         where,
         is_json=is_json,
         is_quiet=is_quiet,
+        has_scalars=has_scalars,
     )

@@ -11,9 +11,9 @@ from policysearch.cli.commands import examples
 
 @click.command(
     epilog=examples(
-        "policysearch export-study runs/photos-1 --storage study.db",
-        "policysearch export-study runs/photos-1 --storage study.journal",
-        "policysearch export-study runs/photos-1 --storage postgresql+psycopg://host/optuna",
+        "policysearch export-study run --storage study.db",
+        "policysearch export-study run --storage study.journal",
+        "policysearch export-study run --storage postgresql+psycopg://host/optuna",
         "optuna-dashboard sqlite:///study.db",
     )
 )

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,6 +39,21 @@ def progress_for(*, is_json: bool, is_quiet: bool) -> Iterator[Progress]:
             yield live
     else:
         yield PlainProgress()
+
+
+@contextlib.contextmanager
+def with_scalars(run: Path, progress: Progress) -> Iterator[Progress]:
+    """The progress, and TensorBoard's scalars of the run brought up to date at every step."""
+    from policysearch.exporters.tensorboard import TensorboardScalars
+
+    with TensorboardScalars(run) as scalars:
+
+        def telling(event: Mapping[str, Any]) -> None:
+            progress(event)
+            if event["event"] in {"rung", "trial", "task"}:  # the run has a directory by now
+                scalars.update()
+
+        yield telling
 
 
 def _write_json(event: Mapping[str, Any]) -> None:

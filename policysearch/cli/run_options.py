@@ -31,6 +31,14 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return float(match[1]) * _UNITS[match[2] or "s"]
 
 
+TENSORBOARD = click.option(
+    "--tensorboard",
+    "has_scalars",
+    is_flag=True,
+    help="Write scalars for TensorBoard to OUT/tensorboard.",
+)
+
+
 def data_options(command: Command) -> Command:
     """Options that say how the data are read and split."""
     options = [
@@ -65,6 +73,7 @@ def run_options(command: Command) -> Command:
         click.option("--threads", type=int, default=1, show_default=True, help="Threads of each."),
         click.option("--timeout", type=Duration(), help="Kill and retry what takes longer."),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+        TENSORBOARD,
         click.option("--out", type=click.Path(path_type=Path), help="Directory of the results."),
         click.option("--json", "is_json", is_flag=True, help="Write events as JSON lines."),
         click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only the result."),

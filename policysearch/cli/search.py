@@ -52,7 +52,14 @@ from policysearch.cli.run_options import (
 @click.option("--no-prune", is_flag=True, help="Train every trial on every fold.")
 @data_options
 @run_options
-def command(out: Path | None, is_json: bool, is_quiet: bool, no_prune: bool, **words: Any) -> None:
+def command(
+    out: Path | None,
+    is_json: bool,
+    is_quiet: bool,
+    has_scalars: bool,
+    no_prune: bool,
+    **words: Any,
+) -> None:
     """Find an augmentation policy for DATA and say honestly how much it helps.
 
     DATA is `digits` (built in), a folder of images by class (with train/ and test/ above the
@@ -68,18 +75,28 @@ def command(out: Path | None, is_json: bool, is_quiet: bool, no_prune: bool, **w
     config = make_config(settings_from(words) | {"prune": not no_prune})
     where = out or free_directory(config.data, "")
     carry_out(
-        lambda progress: search(config, where, progress), where, is_json=is_json, is_quiet=is_quiet
+        lambda progress: search(config, where, progress),
+        where,
+        is_json=is_json,
+        is_quiet=is_quiet,
+        has_scalars=has_scalars,
     )
 
 
-def carry_out(run: Callable[[Any], Any], where: Path, *, is_json: bool, is_quiet: bool) -> None:
+def carry_out(
+    run: Callable[[Any], Any], where: Path, *, is_json: bool, is_quiet: bool, has_scalars: bool
+) -> None:
     """Runs with progress, then writes the verdict and what to do next."""
     from policysearch.cli.output import escaped_line, say
-    from policysearch.cli.progress import progress_for
+    from policysearch.cli.progress import progress_for, with_scalars
 
     try:
         with progress_for(is_json=is_json, is_quiet=is_quiet) as progress:
-            verdict = run(progress)
+            if has_scalars:
+                with with_scalars(where, progress) as told:
+                    verdict = run(told)
+            else:
+                verdict = run(progress)
     except KeyboardInterrupt:
         if (where / "ledger.jsonl").exists():
             say(f"Everything finished is kept. Go on: policysearch resume {escaped_line(where)}")

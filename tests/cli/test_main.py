@@ -75,7 +75,7 @@ def test_importing_the_package_loads_nothing_but_itself():
 
 def test_every_command_of_the_table_has_one_line_and_a_module():
     for name, entry in commands.COMMANDS.items():
-        assert entry.module == f"policysearch.cli.{name}"
+        assert entry.module == f"policysearch.cli.{name.replace('-', '_')}"
         assert len(entry.summary) <= 60
         assert entry.summary.endswith(".")
 
