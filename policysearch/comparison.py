@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from policysearch import run as runs
 from policysearch.config import SearchConfig
-from policysearch.data.duplicates import split_duplicates
-from policysearch.data.source import load_source
-from policysearch.data.splits import Splits, make_splits
 from policysearch.engines.base import Engine
 from policysearch.engines.local import LocalEngine
 from policysearch.errors import InvalidValueError, RunError
 from policysearch.files import json_text, write_atomic
 from policysearch.named import resolve_policy
 from policysearch.objectives.base import Objective
-from policysearch.objectives.from_scratch import FinalTraining
 from policysearch.policy import Policy
-from policysearch.proxies.image import config_for, default_epochs
+from policysearch.problems.base import Problem, Rung
+from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.seeding import derive_seed
 from policysearch.trial import Replicate, Task
@@ -35,6 +29,37 @@ MakeEngine = Callable[[Objective, SearchConfig], Engine]
 def local_engine(objective: Objective, config: SearchConfig) -> LocalEngine:
     """Worker processes on this machine, as the settings say."""
     return LocalEngine(objective, config.workers, config.threads, config.timeout_seconds)
+
+
+class Engines:
+    """The engine of each rung: rungs that share an objective share its processes."""
+
+    def __init__(self, problem: Problem, config: SearchConfig, make_engine: MakeEngine) -> None:
+        self._problem = problem
+        self._config = config
+        self._make_engine = make_engine
+        self._objective: Objective | None = None
+        self._engine: Engine | None = None
+
+    def __enter__(self) -> Engines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def of(self, rung: Rung) -> Engine:
+        """The engine of a rung; that of another objective is closed."""
+        objective = self._problem.objective(rung)
+        if self._engine is None or objective is not self._objective:
+            self._close()
+            self._engine = self._make_engine(objective, self._config)
+            self._objective = objective
+        return self._engine
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
 
 def compare(
@@ -59,23 +84,17 @@ class Comparison:
         self.progress = progress
         self.make_engine = make_engine
         self.arms = named_arms(config.policies)
-        self.splits = load_splits(config, progress)
+        self.problem = make_problem(config, progress)
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Trains what the run directory does not hold yet and writes the verdict."""
-        config, data = self.config, self.splits.final
-        proxy = config_for(data.train, config.device)
-        epochs = config.epochs or default_epochs(len(data.train))
+        config, epochs = self.config, self.problem.epochs
         seeds = [rung_seed(config.seed, "verdict", i) for i in range(config.verdict_seeds)]
-        header = {
-            "dataset": data.train.fingerprint,
-            "test": data.test.fingerprint,
-            "seed": config.seed,
-            "epochs": epochs,
-        }
+        header = {**self.problem.header(), "seed": config.seed, "epochs": epochs}
         with Run(out, config, header) as run, StopRequest(self.progress) as stop:
-            with closing(self.make_engine(FinalTraining(data, proxy), config)) as engine:
+            with Engines(self.problem, config, self.make_engine) as engines:
                 arms = {name: [policy] * len(seeds) for name, policy in self.arms.items()}
+                engine = engines.of("verdict")
                 results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs)
             verdict = make_verdict(results, next(iter(self.arms)), seeds)
             write_json(out / "verdict.json", verdict)
@@ -100,27 +119,6 @@ def named_arms(sources: tuple[str, ...]) -> dict[str, Policy]:
             raise InvalidValueError(f"Policy '{source}' is given twice.")
         arms[source] = resolve_policy(source).policy
     return arms
-
-
-def load_splits(config: SearchConfig, progress: Progress) -> Splits:
-    """Loads and splits the data of a run, and reports notices and near-duplicates."""
-    with contextlib.redirect_stdout(sys.stderr):  # a user's function may print
-        source = load_source(
-            config.data,
-            image_size=config.image_size,
-            skip_bad=config.skip_bad,
-            group_pattern=config.group_pattern,
-        )
-    splits = make_splits(
-        source,
-        seed=config.data_seed,
-        train_size=config.train_size,
-        val_share=config.val_share,
-        n_folds=config.folds,
-    )
-    notices = [*source.notices, *splits.notices, *split_duplicates(splits)]
-    progress({"event": "data", "text": splits.describe(), "notices": notices})
-    return splits
 
 
 def run_arms(

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from policysearch import run as runs
-from policysearch.baselines import BASELINES, baseline_policies, random_like
+from policysearch.baselines import BASELINES, random_like
 from policysearch.comparison import (
     Comparison,
+    Engines,
     MakeEngine,
-    load_splits,
     local_engine,
     run_arms,
     rung_seed,
@@ -29,10 +28,9 @@ from policysearch.comparison import (
 from policysearch.config import SearchConfig
 from policysearch.engines.base import Engine
 from policysearch.errors import InvalidValueError
-from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
-from policysearch.proxies.image import config_for, default_epochs, seconds_per_epoch
+from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator
@@ -92,27 +90,17 @@ class Study:
                 f"Space '{space.name}' has nothing to search. Compare its policy with others: "
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
-        self.splits = load_splits(config, progress)
-        train = self.splits.search.train
-        shape = train.x.shape[1:]
-        self.space: SearchSpace = space.restricted_to(shape[0])
-        self.baselines = baseline_policies(self.space, min(shape[1:]))
-        self.proxy = config_for(train, config.device)
-        self.epochs = config.epochs or default_epochs(len(train))
-        halves = 1 if len(train) <= 1000 else 2
-        self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
-        self._measured: float | None = None
+        self.problem = make_problem(config, progress)
+        self.space: SearchSpace = self.problem.restricted(space)
+        self.baselines = self.problem.baselines(self.space)
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Runs every rung that the run directory does not hold yet."""
         with Run(out, self.config, self._header()) as run, StopRequest(self.progress) as stop:
-            searched = FromScratch(self.splits.search, self.proxy)
-            with closing(self.make_engine(searched, self.config)) as engine:
-                trials = self._search(run, engine, stop)
-                selection = self._confirm(run, engine, stop, trials)
-            final = FinalTraining(self.splits.final, self.proxy)
-            with closing(self.make_engine(final, self.config)) as engine:
-                verdict = self._verdict(run, engine, stop, selection)
+            with Engines(self.problem, self.config, self.make_engine) as engines:
+                trials = self._search(run, engines.of("search"), stop)
+                selection = self._confirm(run, engines.of("confirm"), stop, trials)
+                verdict = self._verdict(run, engines.of("verdict"), stop, selection)
             self._export(run, trials, selection, verdict)
         return verdict
 
@@ -121,9 +109,8 @@ class Study:
         config = self.config
         return {
             "space": self.space.digest(),
-            "dataset": self.splits.final.train.fingerprint,
-            "test": self.splits.final.test.fingerprint,
-            "folds": len(self.splits.search.folds),
+            **self.problem.header(),
+            "folds": self.problem.n_folds,
             "seed": config.seed,
             "sampler": config.sampler,
             # Runs that began before there was a choice have no such line.
@@ -131,8 +118,8 @@ class Study:
             "trials": config.trials,
             "lookback": config.lookback,
             "prune": config.prune,
-            "epochs": self.epochs,
-            "search_epochs": self.search_epochs,
+            "epochs": self.problem.epochs,
+            "search_epochs": self.problem.search_epochs,
         }
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
@@ -140,7 +127,7 @@ class Study:
         run.begin_rung("search", n_planned, self.progress)
         replicates = self._replicates("search", 1)
         loop = SearchLoop(
-            run, self.space, self.baselines, replicates, self.search_epochs, n_planned
+            run, self.space, self.baselines, replicates, self.problem.search_epochs, n_planned
         )
         return loop.run(engine, stop, self.progress, seconds)
 
@@ -160,7 +147,7 @@ class Study:
     def _replicates(self, rung: str, n_seeds: int) -> tuple[Replicate, ...]:
         """Every fold of a rung with every seed; equal for all policies: they are paired."""
         seeds = [rung_seed(self.config.seed, rung, i) for i in range(n_seeds)]
-        n_folds = len(self.splits.search.folds)
+        n_folds = self.problem.n_folds
         first = n_folds if rung == "confirm" else 0  # the confirmation has folds of its own
         return tuple(
             Replicate(fold, seed) for seed in seeds for fold in range(first, first + n_folds)
@@ -178,7 +165,7 @@ class Study:
         arms = pick_candidates(trials, config.candidates, self.baselines.values())
         scores: dict[str, list[float]] = {name: [] for name in [*self.baselines, *arms]}
         replicates = self._replicates("confirm", config.confirm_seeds)
-        n_folds = len(self.splits.search.folds)
+        n_folds = self.problem.n_folds
         survivors = halving(len(arms), config.confirm_seeds)
         n_tasks = n_folds * sum(n + len(self.baselines) for n in survivors)
         run.begin_rung("confirm", n_tasks, self.progress)
@@ -189,7 +176,7 @@ class Study:
             first = round_index * n_folds
             numbers = range(first, first + n_folds)
             tasks = [
-                Task(f"confirm/{name}/{i}", policy, (replicates[i],), self.epochs)
+                Task(f"confirm/{name}/{i}", policy, (replicates[i],), self.problem.epochs)
                 for i in numbers
                 for name, policy in active.items()
             ]
@@ -215,7 +202,7 @@ class Study:
             random_like(selection.found, self.space, generator(seed, "random")) for seed in seeds
         ]
         arms["found"] = [selection.found] * len(seeds)
-        verdict = run_arms(run, engine, stop, self.progress, arms, seeds, self.epochs)
+        verdict = run_arms(run, engine, stop, self.progress, arms, seeds, self.problem.epochs)
         result = make_verdict(verdict, selection.chosen_arm, seeds)
         result["validation"] = selection.to_dict()
         return result
@@ -224,9 +211,7 @@ class Study:
         self, run: Run, trials: Sequence[Trial], selection: Selection, verdict: Mapping[str, Any]
     ) -> None:
         provenance = {
-            "data": self.config.data,
-            "dataset_fingerprint": self.splits.final.train.fingerprint,
-            "n_train": len(self.splits.final.train),
+            **self.problem.provenance(),
             "space": self.space.name,
             "space_digest": self.space.digest(),
             "seed": self.config.seed,
@@ -263,25 +248,19 @@ class Study:
         """What the final comparison leaves of the budget for the search."""
         survivors = halving(self.config.candidates, self.config.confirm_seeds)
         n_confirm = sum(n + len(self.baselines) for n in survivors)
-        n_confirm *= len(self.splits.search.folds)
+        n_confirm *= self.problem.n_folds
         n_final = (len(self.baselines) + 2) * self.config.verdict_seeds
         comparison = (n_confirm + n_final) * self._training_seconds / self.config.workers
         return float(self.config.budget_seconds or math.inf) - comparison - START_SECONDS
 
     def _trial_seconds(self) -> float:
-        shorter = self.search_epochs / self.epochs
-        return self._training_seconds * shorter * len(self.splits.search.folds)
+        shorter = self.problem.search_epochs / self.problem.epochs
+        return self._training_seconds * shorter * self.problem.n_folds
 
     @property
     def _training_seconds(self) -> float:
         """Estimated seconds of a full training, from a few measured epochs."""
-        if self._measured is None:
-            policy = self.baselines["trivialaugment"]
-            step = seconds_per_epoch(
-                self.splits.search.train, policy, self.proxy, self.config.threads
-            )
-            self._measured = step * self.epochs
-        return self._measured
+        return self.problem.training_seconds(self.baselines["trivialaugment"])
 
 
 def rung_seconds(run: Run) -> dict[str, float]:

@@ -11,9 +11,11 @@ from policysearch.data.dataset import Dataset
 from policysearch.data.source import load_source
 from policysearch.data.splits import SearchData
 from policysearch.errors import InvalidValueError
+from policysearch.metrics import scores
 from policysearch.named import resolve_policy
 from policysearch.objectives.from_scratch import FromScratch
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.proxies import image
 from policysearch.proxies.image import (
     ImageProxy,
     ImageProxyConfig,
@@ -46,6 +48,10 @@ def trained(data, policy=UNIFORM, n_epochs=2, seed=1, config=CONFIG):
     return proxy
 
 
+def scored(proxy, data):
+    return scores(proxy.predict(data), data.y)
+
+
 def weights(network):
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
@@ -66,7 +72,7 @@ def test_a_training_belongs_to_its_seed_and_to_no_global_generator():
         torch.manual_seed(poison)
         before = global_states()
         proxy = trained(data)
-        results.append((proxy.evaluate(data), weights(proxy.network)))
+        results.append((scored(proxy, data), weights(proxy.network)))
         assert global_states() == before
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])
@@ -85,7 +91,7 @@ def test_policies_with_one_seed_start_from_the_same_weights():
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 8), (3, 32), (1, 64)])
 def test_images_of_many_forms_are_learned(dtype, channels, side):
     data = stripes(24, channels, side, dtype)
-    metrics = trained(data, n_epochs=6).evaluate(data)
+    metrics = scored(trained(data, n_epochs=6), data)
     assert metrics["accuracy"] > 0.9
     assert 0 < metrics["log_loss"] < 0.6  # guessing gives 0.693
 
@@ -93,18 +99,19 @@ def test_images_of_many_forms_are_learned(dtype, channels, side):
 def test_the_dtype_of_the_same_images_does_not_matter():
     data = stripes()
     wide = Dataset((data.x.astype(np.uint16) * 257), data.y, data.classes)
-    scores = [trained(d, Policy()).evaluate(d)["log_loss"] for d in (data, wide)]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+    losses = [scored(trained(d, Policy()), d)["log_loss"] for d in (data, wide)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_evaluation_is_on_clean_data_in_eval_mode_and_changes_nothing():
+def test_evaluation_is_on_clean_data_in_eval_mode_and_changes_nothing(monkeypatch):
     data = stripes()
     proxy = trained(data, resolve_policy("randaugment").policy)
     before = weights(proxy.network)
-    first = proxy.evaluate(data)
+    first = scored(proxy, data)
     assert not proxy.network.training
-    assert proxy.evaluate(data) == first
-    assert proxy.evaluate(data, batch_size=7) == pytest.approx(first, rel=1e-5)
+    assert scored(proxy, data) == first
+    monkeypatch.setattr(image, "PREDICT_BATCH", 7)
+    assert scored(proxy, data) == pytest.approx(first, rel=1e-5)
     assert torch.equal(weights(proxy.network), before)
     unit = data.x / np.float32(255)
     mean, std = unit.mean((0, 2, 3), keepdims=True), unit.std((0, 2, 3), keepdims=True, ddof=1)
@@ -130,7 +137,7 @@ def test_the_training_data_are_augmented_and_left_as_they_are():
 def test_data_that_must_not_be_written_to_can_be_trained_on():
     data = stripes()
     data.x.setflags(write=False)
-    assert trained(data).evaluate(data)["log_loss"] > 0
+    assert scored(trained(data), data)["log_loss"] > 0
 
 
 def test_weights_have_the_spread_of_he_initialisation():
@@ -164,12 +171,12 @@ def test_augmented_data_are_judged_by_several_draws_of_few_samples():
     data = stripes()
     proxy = trained(data, n_epochs=20)
     before = weights(proxy.network)
-    clean = proxy.evaluate(data)
-    assert proxy.evaluate_augmented(data, Policy()) == pytest.approx(clean, abs=1e-6)
+    clean = scored(proxy, data)
+    assert scores(*proxy.predict_augmented(data, Policy())) == pytest.approx(clean, abs=1e-6)
     inverted = Policy((SubPolicy((Stage((OpCall("rotate", 90.0, 90.0, unit="deg"),)),)),))
-    turned = proxy.evaluate_augmented(data, inverted)
+    turned = scores(*proxy.predict_augmented(data, inverted))
     assert turned["log_loss"] > clean["log_loss"] + 0.5
-    assert turned == proxy.evaluate_augmented(data, inverted)
+    assert turned == scores(*proxy.predict_augmented(data, inverted))
     assert all(torch.equal(a, b) for a, b in zip(before, weights(proxy.network), strict=True))
 
 

@@ -22,6 +22,7 @@ from policysearch.errors import FormatError, InvalidValueError, RunError
 from policysearch.ledger import read_ledger
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy_json import read_policy_file
+from policysearch.problems import dataset
 from policysearch.study import halving
 
 TINY = SETTINGS | {"train_size": 40, "trials": 8}
@@ -204,7 +205,7 @@ def test_a_verdict_that_failed_is_tried_again_by_resume(tmp_path, finished):
 
 
 def test_the_budget_ends_the_search_and_later_rungs_still_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "seconds_per_epoch", lambda *_: 0.001)
+    monkeypatch.setattr(dataset, "seconds_per_epoch", lambda *_: 0.001)
     monkeypatch.setattr(study, "START_SECONDS", 0.0)
     out = search(tmp_path, with_formula(tmp_path, 0.05), budget_seconds=2.0, trials=1000)
     rungs = [key.split("/")[0] for key in recorded(out)]

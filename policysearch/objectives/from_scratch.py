@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from policysearch.data.splits import FinalData, SearchData
+from policysearch.metrics import scores
 from policysearch.objectives.base import evaluate_replicates
-from policysearch.proxies.image import ImageProxy, ImageProxyConfig
+from policysearch.proxies.base import ProxySettings
 from policysearch.trial import Outcome, Replicate, Task
 
 
@@ -21,10 +22,10 @@ class FromScratch:
     Log-loss is finer than accuracy: on 33 validation images accuracy moves in steps of 3 points.
     """
 
-    def __init__(self, data: SearchData, config: ImageProxyConfig) -> None:
+    def __init__(self, data: SearchData, proxy: ProxySettings) -> None:
         self._train = data.train
         self._folds = data.all_folds
-        self._config = config
+        self._proxy = proxy
 
     def evaluate(self, task: Task) -> Outcome:
         """Scores a task (see `Objective`)."""
@@ -33,13 +34,13 @@ class FromScratch:
     def _run(self, task: Task, replicate: Replicate) -> Mapping[str, float]:
         kept, held = self._folds[replicate.fold]
         train = self._train.take(kept)
-        proxy = ImageProxy(train, task.policy, task.n_epochs, replicate.seed, self._config)
+        proxy = self._proxy.make(train, task.policy, task.n_epochs, replicate.seed)
         proxy.fit()
         validation = self._train.take(held)
-        metrics = proxy.evaluate(validation)
+        metrics = scores(proxy.predict(validation), validation.y)
         metrics["score"] = metrics["log_loss"]
         for name, policy in task.probes.items():
-            seen = proxy.evaluate_augmented(validation, policy)
+            seen = scores(*proxy.predict_augmented(validation, policy))
             metrics |= {f"{name}:{metric}": value for metric, value in seen.items()}
         return metrics
 
@@ -47,18 +48,16 @@ class FromScratch:
 class FinalTraining:
     """Test metrics of proxy trainings on all training data. The score is the log-loss."""
 
-    def __init__(self, data: FinalData, config: ImageProxyConfig) -> None:
+    def __init__(self, data: FinalData, proxy: ProxySettings) -> None:
         self._data = data
-        self._config = config
+        self._proxy = proxy
 
     def evaluate(self, task: Task) -> Outcome:
         """Scores a task (see `Objective`); folds mean nothing here."""
         return evaluate_replicates(task, self._run)
 
     def _run(self, task: Task, replicate: Replicate) -> Mapping[str, float]:
-        proxy = ImageProxy(
-            self._data.train, task.policy, task.n_epochs, replicate.seed, self._config
-        )
+        proxy = self._proxy.make(self._data.train, task.policy, task.n_epochs, replicate.seed)
         proxy.fit()
-        metrics = proxy.evaluate(self._data.test)
+        metrics = scores(proxy.predict(self._data.test), self._data.test.y)
         return metrics | {"score": metrics["log_loss"]}

@@ -21,10 +21,13 @@ from torch.nn import functional as F
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawer
 from policysearch.errors import InvalidValueError
+from policysearch.metrics import LogProbabilities
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed, generator
 from policysearch.transform import apply_drawn
 
+#: Samples of one forward pass.
+PREDICT_BATCH = 1024
 #: Samples augmented in one go; tiny datasets are augmented for several epochs at once.
 AUGMENT_BLOCK = 1024
 
@@ -44,6 +47,14 @@ class ImageProxyConfig:
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
     device: str = "cpu"
+
+    def default_epochs(self, n_train: int) -> int:
+        """See `default_epochs`."""
+        return default_epochs(n_train)
+
+    def make(self, train: Dataset, policy: Policy, n_epochs: int, seed: int) -> ImageProxy:
+        """A training of the proxy network (see `ImageProxy`)."""
+        return ImageProxy(train, policy, n_epochs, seed, self)
 
 
 def config_for(data: Dataset, device: str = "cpu") -> ImageProxyConfig:
@@ -183,30 +194,27 @@ class ImageProxy:
             optimizer.step()
             schedule.step()
 
-    def evaluate(self, data: Dataset, batch_size: int = 1024) -> dict[str, float]:
-        """Scores the network on clean data: `log_loss` (natural log) and `accuracy` in [0, 1]."""
+    def predict(self, data: Dataset) -> LogProbabilities:
+        """Log-probabilities of clean data (see `Proxy`)."""
         self.network.eval()
-        n_right, loss = 0, 0.0
+        parts = []
         with torch.inference_mode():
-            for first in range(0, len(data), batch_size):
-                part = slice(first, first + batch_size)
-                x = to_unit(_tensor(data.x[part]).to(self._device))
-                y = _tensor(data.y[part]).to(self._device)
+            for first in range(0, len(data), PREDICT_BATCH):
+                x = to_unit(_tensor(data.x[first : first + PREDICT_BATCH]).to(self._device))
                 logits = self.network(self._normalised(x))
-                loss += float(F.cross_entropy(logits, y, reduction="sum"))
-                n_right += int((logits.argmax(1) == y).sum())
-        return {"log_loss": loss / len(data), "accuracy": n_right / len(data)}
+                parts.append(F.log_softmax(logits, dim=1).float().cpu())
+        return torch.cat(parts).numpy()
 
-    def evaluate_augmented(self, data: Dataset, policy: Policy) -> dict[str, float]:
-        """Scores the network on augmented data, each sample several times where they are few.
-
-        Draws are the same for equal seeds, so that two strengths of an operation are paired.
-        """
+    def predict_augmented(
+        self, data: Dataset, policy: Policy
+    ) -> tuple[LogProbabilities, NDArray[np.int64]]:
+        """Log-probabilities of augmented data (see `Proxy`)."""
         n_copies = max(1, min(MAX_COPIES, math.ceil(N_AUGMENTED / len(data))))
         indices = np.arange(len(data) * n_copies)
         drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(indices)
         x = apply_drawn(_tensor(np.tile(data.x, (n_copies, 1, 1, 1))), drawn, policy)
-        return self.evaluate(Dataset(x.numpy(), np.tile(data.y, n_copies), data.classes))
+        y = np.tile(data.y, n_copies)
+        return self.predict(Dataset(x.numpy(), y, data.classes)), y
 
     def _normalised(self, x: Tensor) -> Tensor:
         # Channels last: convolutions take about half the time on a CPU.
@@ -244,22 +252,3 @@ class ImageProxy:
         self.augment_seconds += time.perf_counter() - started
         sizes = [len(i) for _, i in block]
         yield from zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)
-
-
-def seconds_per_epoch(
-    train: Dataset, policy: Policy, config: ImageProxyConfig, n_threads: int
-) -> float:
-    """Measures an epoch of training here, computing with `n_threads` threads for the time."""
-    n_epochs = 3 if len(train) <= 1000 else 1
-    seconds = []
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)  # more threads than cores would measure their quarrel
-    try:
-        for _ in range(3):  # the least of several: the first warms up, others may be disturbed
-            proxy = ImageProxy(train, policy, n_epochs, 0, config)
-            started = time.perf_counter()
-            proxy.fit()
-            seconds.append(time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(before)
-    return min(seconds) / n_epochs

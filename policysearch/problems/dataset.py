@@ -1,0 +1,102 @@
+"""A labelled dataset and the proxy that is trained on it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from policysearch.baselines import baseline_policies
+from policysearch.config import SearchConfig
+from policysearch.data.duplicates import split_duplicates
+from policysearch.data.source import load_source
+from policysearch.data.splits import Splits, make_splits
+from policysearch.objectives.base import Objective
+from policysearch.objectives.from_scratch import FinalTraining, FromScratch
+from policysearch.policy import Policy
+from policysearch.problems.base import Rung
+from policysearch.proxies.base import seconds_per_epoch, settings_for
+from policysearch.run import Progress
+from policysearch.space import SearchSpace
+
+#: Trainings of the search are half as long beyond this many samples.
+FULL_LENGTH_UP_TO = 1000
+
+
+class DatasetProblem:
+    """Splits, proxy and lengths of trainings for the data that the settings name.
+
+    Raises:
+      PolicySearchError: When the data cannot be read or split.
+    """
+
+    def __init__(self, config: SearchConfig, progress: Progress) -> None:
+        self._config = config
+        self.splits = load_splits(config, progress)
+        train = self.splits.final.train
+        self._proxy = settings_for(train, config.device)
+        self.n_folds = len(self.splits.search.folds)
+        self.epochs = config.epochs or self._proxy.default_epochs(len(train))
+        halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
+        self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
+        self._searched = FromScratch(self.splits.search, self._proxy)
+        self._seconds_per_epoch: float | None = None
+
+    def objective(self, rung: Rung) -> Objective:
+        """Scores the policies of a rung (see `Problem`)."""
+        if rung == "verdict":
+            return FinalTraining(self.splits.final, self._proxy)
+        return self._searched
+
+    def restricted(self, space: SearchSpace) -> SearchSpace:
+        """Drops operations on channels that are not there (see `Problem`)."""
+        return space.restricted_to(self.splits.final.train.x.shape[1])
+
+    def baselines(self, space: SearchSpace) -> dict[str, Policy]:
+        """The search-free policies (see `Problem`)."""
+        return baseline_policies(space, min(self.splits.final.train.x.shape[2:]))
+
+    def training_seconds(self, policy: Policy) -> float:
+        """Estimated seconds of a full training, measured once (see `Problem`)."""
+        if self._seconds_per_epoch is None:
+            self._seconds_per_epoch = seconds_per_epoch(
+                self.splits.search.train, policy, self._proxy, self._config.threads
+            )
+        return self._seconds_per_epoch * self.epochs
+
+    def header(self) -> Mapping[str, Any]:
+        """Fingerprints of the splits (see `Problem`)."""
+        final = self.splits.final
+        return {"dataset": final.train.fingerprint, "test": final.test.fingerprint}
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Name, fingerprint and size of the data (see `Problem`)."""
+        train = self.splits.final.train
+        return {
+            "data": self._config.data,
+            "dataset_fingerprint": train.fingerprint,
+            "n_train": len(train),
+        }
+
+
+def load_splits(config: SearchConfig, progress: Progress) -> Splits:
+    """Loads and splits the data of a run, and reports notices and near-duplicates."""
+    with contextlib.redirect_stdout(sys.stderr):  # a user's function may print
+        source = load_source(
+            config.data,
+            image_size=config.image_size,
+            skip_bad=config.skip_bad,
+            group_pattern=config.group_pattern,
+        )
+    splits = make_splits(
+        source,
+        seed=config.data_seed,
+        train_size=config.train_size,
+        val_share=config.val_share,
+        n_folds=config.folds,
+    )
+    notices = [*source.notices, *splits.notices, *split_duplicates(splits)]
+    progress({"event": "data", "text": splits.describe(), "notices": notices})
+    return splits

@@ -1,0 +1,84 @@
+"""What all proxies have in common: they are made from settings, fitted, and asked to predict."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from policysearch.data.dataset import Dataset
+from policysearch.metrics import LogProbabilities
+from policysearch.policy import Policy
+
+
+class Proxy(Protocol):
+    """One training of a small model under a policy.
+
+    What it learns is a function of its arguments: equal seeds pair two policies, because they
+    give equal weights, order of samples and numbers to draw from.
+    """
+
+    def fit(self) -> None:
+        """Trains from the first to the last epoch."""
+        ...
+
+    def predict(self, data: Dataset) -> LogProbabilities:
+        """Log-probabilities of clean data, `(n, n_classes)` float32."""
+        ...
+
+    def predict_augmented(
+        self, data: Dataset, policy: Policy
+    ) -> tuple[LogProbabilities, NDArray[np.int64]]:
+        """Log-probabilities of augmented data and the classes that belong to them.
+
+        Each sample is there several times where they are few. Draws are the same for equal seeds,
+        so that two strengths of an operation are paired.
+        """
+        ...
+
+
+class ProxySettings(Protocol):
+    """Hyper-parameters of the proxy of one kind of data: plain, picklable, and they make one."""
+
+    def default_epochs(self, n_train: int) -> int:
+        """Epochs of a full training: long enough for augmentation to pay off."""
+        ...
+
+    def make(self, train: Dataset, policy: Policy, n_epochs: int, seed: int) -> Proxy:
+        """A proxy that is not fitted yet."""
+        ...
+
+
+def settings_for(data: Dataset, device: str = "cpu") -> ProxySettings:
+    """The settings of the proxy for a dataset, by its modality and size.
+
+    Raises:
+      InvalidValueError: When this torch cannot compute on the device.
+    """
+    if data.modality == "image":
+        from policysearch.proxies.image import config_for
+
+        return config_for(data, device)
+    raise NotImplementedError(f"no proxy is known for {data.modality} data")
+
+
+def seconds_per_epoch(
+    train: Dataset, policy: Policy, settings: ProxySettings, n_threads: int
+) -> float:
+    """Measures an epoch of training here, computing with `n_threads` threads for the time."""
+    n_epochs = 3 if len(train) <= 1000 else 1
+    seconds = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)  # more threads than cores would measure their quarrel
+    try:
+        for _ in range(3):  # the least of several: the first warms up, others may be disturbed
+            proxy = settings.make(train, policy, n_epochs, 0)
+            started = time.perf_counter()
+            proxy.fit()
+            seconds.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(before)
+    return min(seconds) / n_epochs
