@@ -1,4 +1,4 @@
-"""Averaging chains: the weights of a `Mix` from uniform numbers, and the average of pixels.
+"""Averaging chains: the weights of a `Mix` from uniform numbers, and the average of values.
 
 Kept apart from drawing and applying, which know of one chain at a time.
 """
@@ -63,31 +63,36 @@ def _log_gamma_quantile(alpha: float, u: _Floats) -> _Floats:
     return np.where(is_tiny, tiny, np.log(np.where(is_tiny, 1.0, quantile)))
 
 
-def mixed(x: Tensor, weights: _Floats, chains_of: Callable[[slice], Tensor]) -> Tensor:
+def mixed(
+    x: Tensor,
+    weights: _Floats,
+    chains_of: Callable[[slice], Tensor],
+    as_values: Callable[[Tensor, torch.dtype], Tensor],
+) -> Tensor:
     """Averages samples with what their chains make of them, a part of the batch at a time.
 
     The sum is formed in float32 (float64 for float64): the sample times its weight, then one chain
-    after the other. `uint8` drops fractions of a level, as torchvision does; `uint16` is rounded
-    to the nearest level; floats are cut to [0, 1], and NaN stays NaN.
+    after the other.
 
     Args:
-      x: Shape `(n, C, H, W)`; `uint8`, `uint16`, or floating in [0, 1]. Not modified.
+      x: Shape `(n, ...)`, such as images `(n, C, H, W)`. Not modified.
       weights: Shape `(n, 1 + width)`: of the sample, then of each chain; with sum 1.
-      chains_of: Gives the chains of the samples in a slice, shape `(k * width, C, H, W)`, those of
+      chains_of: Gives the chains of the samples in a slice, shape `(k * width, ...)`, those of
         one sample next to each other.
+      as_values: Turns a sum into values of the dtype of `x`, such as `as_levels`.
 
     Returns:
       A new tensor like `x`.
     """
     out = torch.empty_like(x)
     for part in _parts(x, weights.shape[1] - 1):
-        out[part] = _average(x[part], chains_of(part), weights[part])
+        out[part] = as_values(_average(x[part], chains_of(part), weights[part]), x.dtype)
     return out
 
 
 def repeated(x: Tensor, width: int) -> Tensor:
     """Every sample `width` times, copies next to each other."""
-    return x[:, None].expand(-1, width, -1, -1, -1).flatten(0, 1)
+    return x[:, None].expand(-1, width, *x.shape[1:]).flatten(0, 1)
 
 
 def _parts(x: Tensor, width: int) -> Iterator[slice]:
@@ -99,16 +104,22 @@ def _parts(x: Tensor, width: int) -> Iterator[slice]:
 
 def _average(x: Tensor, chains: Tensor, weights: _Floats) -> Tensor:
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    factors = torch.from_numpy(weights).to(dtype).to(x.device)[:, :, None, None, None]
+    factors = torch.from_numpy(weights).to(dtype).to(x.device)
+    factors = factors.view(*weights.shape, *[1] * (x.ndim - 1))
     total = x.to(dtype) * factors[:, 0]
     term = torch.empty_like(total)
     width = factors.shape[1] - 1
     for i in range(width):
         total += term.copy_(chains[i::width]).mul_(factors[:, 1 + i])
-    return _as_levels(total, x.dtype)
+    return total
 
 
-def _as_levels(total: Tensor, dtype: torch.dtype) -> Tensor:
+def as_levels(total: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sums as image values.
+
+    `uint8` drops fractions of a level, as torchvision does; `uint16` is rounded to the nearest
+    level; floats are cut to [0, 1], and NaN stays NaN.
+    """
     if dtype == torch.uint8:
         return total.clamp_(0, 255).to(dtype)
     if dtype == torch.uint16:

@@ -22,7 +22,14 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from policysearch.errors import FormatError, PolicySearchError, shortened
 from policysearch.files import json_text, parse_json, read_text, write_atomic
-from policysearch.ops.registry import OPS_VERSIONS, call_problems, get_spec, op_table
+from policysearch.ops.registry import (
+    KINDS,
+    OPS_VERSIONS,
+    call_problems,
+    get_spec,
+    mix_problem,
+    op_table,
+)
 from policysearch.policy import (
     MAX_ALPHA,
     MAX_CALLS,
@@ -289,6 +296,8 @@ def _op_problems(data: dict[str, Any]) -> Iterator[str]:
     if isinstance(version, str) and version not in OPS_VERSIONS[modality]:
         known = ", ".join(OPS_VERSIONS[modality])
         yield f"`ops_version` must be one of {known}, got {shortened(version)}."
+    if data.get("mix") is not None and not KINDS[modality].is_mixable:
+        yield mix_problem(modality)
     for where, raw in _raw_calls(data):
         try:
             call = _Call.model_validate({k: raw[k] for k in _Call.model_fields if k in raw})

@@ -7,7 +7,7 @@ counter-based, the result for a sample depends on (seed, epoch, index) only.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,110 +18,39 @@ from torch import Tensor
 
 from policysearch.draws import Drawer, Drawn
 from policysearch.errors import InvalidValueError
-from policysearch.mixture import mixed, repeated
+from policysearch.modalities import Batch, Modality, modality_of
+from policysearch.modalities.base import OneByOne
 from policysearch.named import PolicySource, resolve_policy
-from policysearch.ops.image_kernels import ImageSettings, StagesAhead, apply_stages, as_rows
 from policysearch.policy import Policy
-from policysearch.samples import as_batch
 
-_N_AHEAD = 64  # single images that are drawn for at a time
+_N_AHEAD = 64  # single samples that are drawn for at a time
 _N_CALLS = 2**62
 
-_Like = tuple[torch.Size, torch.dtype, torch.device]
 
-
-def apply_drawn(x: Tensor, drawn: Drawn, policy: Policy) -> Tensor:
-    """Applies what was drawn to a batch of images.
+def apply_drawn(
+    x: Any,
+    drawn: Drawn,
+    policy: Policy,
+    *,
+    lengths: NDArray[np.int64] | None = None,
+    y: NDArray[np.int64] | None = None,
+) -> Any:
+    """Applies what was drawn to a batch, as the modality of the policy does.
 
     Args:
-      x: `(n, C, H, W)`; uint8, uint16, or floating in [0, 1]. Not modified.
+      x: One entry per sample along the first axis. Images: `(n, C, H, W)`; uint8, uint16, or
+        floating in [0, 1]. Series: `(n, C, L)`, floating. Not modified.
       drawn: One row per sample.
-      policy: Gives interpolation and fill.
+      policy: Gives modality, interpolation and fill.
+      lengths: Steps of each sample that are no padding, for series; `None`: all.
+      y: Class of each sample, for operations that need it.
 
     Returns:
-      A tensor of the same shape, dtype and device; `x` itself when no stage applies.
+      Samples of the same form; `x` itself when no stage applies.
     """
     if len(drawn) != len(x):
         raise InvalidValueError(f"`drawn` must hold {len(x)} samples, got {len(drawn)}.")
-    if drawn.mix is not None:
-
-        def chains_of(part: slice) -> Tensor:
-            copies = repeated(x[part], drawn.n_chains)
-            chains = drawn.rows(part.start, part.stop).in_rows(len(copies))
-            return apply_drawn(copies, chains, policy)
-
-        return _mixed(x, drawn, drawn.mix, chains_of)
-    return apply_stages(
-        x,
-        drawn.ops,
-        drawn.op_index,
-        _magnitudes(drawn, x),
-        drawn.extra,
-        ImageSettings(policy.interpolation, policy.fill),
-    )
-
-
-def _mixed(
-    x: Tensor, drawn: Drawn, mix: NDArray[np.float64], chains_of: Callable[[slice], Tensor]
-) -> Tensor:
-    is_changed = (drawn.op_index >= 0).any(axis=1, keepdims=True)
-    if not is_changed.any():
-        return x
-    alone = np.eye(1, mix.shape[1])  # averaging a sample with itself could cost it a level
-    return mixed(x, np.where(is_changed, mix, alone), chains_of)
-
-
-def _magnitudes(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:
-    """Magnitudes in default units: shifts by pixels as fractions of the side they move along."""
-    if not drawn.is_pixels.any():
-        return drawn.magnitude
-    along_y = np.array([name == "translate_y" for name in drawn.ops])
-    side = np.where(along_y[drawn.op_index], x.shape[2], x.shape[3])
-    fraction = np.clip(drawn.magnitude / side, -1.0, 1.0)
-    return np.where(drawn.is_pixels, fraction, drawn.magnitude)
-
-
-class _OneByOne:
-    """Draws for several samples that come one by one, as single images.
-
-    They are compiled together, which costs about as much as compiling one, as soon as two
-    neighbours have the same shape.
-    """
-
-    def __init__(self, drawn: Drawn, policy: Policy) -> None:
-        self._drawn = drawn
-        self._policy = policy
-        # One value, so that threads see a shape with its own stages or not at all.
-        self._compiled_for: tuple[_Like, StagesAhead | None] | None = None
-
-    def apply(self, x: Tensor, row: int) -> Tensor:
-        """Applies row `row` of the draws to `x`, shape `(1, C, H, W)`."""
-        like = (x.shape, x.dtype, x.device)
-        known = self._compiled_for
-        if known is None or known[0] != like:
-            self._compiled_for = like, None
-            return apply_drawn(x, self._drawn.rows(row, row + 1), self._policy)
-        stages = known[1]
-        if stages is None:
-            stages = self._compiled(x)
-            self._compiled_for = like, stages
-        n_chains, mix = self._drawn.n_chains, self._drawn.mix
-        if mix is None:
-            return stages.apply(x, row)
-
-        def chains_of(_: slice) -> Tensor:
-            return torch.cat([stages.apply(x, row * n_chains + i) for i in range(n_chains)])
-
-        return _mixed(x, self._drawn.rows(row, row + 1), mix[row : row + 1], chains_of)
-
-    def _compiled(self, x: Tensor) -> StagesAhead:
-        drawn, policy = self._drawn, self._policy
-        chains = drawn.in_rows(len(drawn) * drawn.n_chains)
-        return StagesAhead(
-            as_rows(chains.ops, chains.op_index, _magnitudes(chains, x), chains.extra),
-            x,
-            ImageSettings(policy.interpolation, policy.fill),
-        )
+    return modality_of(policy.modality).apply(Batch(x, lengths, y), drawn, policy)
 
 
 @dataclass(frozen=True)
@@ -130,16 +59,20 @@ class _Ahead:
 
     stream: int
     calls: range
-    samples: _OneByOne
+    samples: OneByOne
 
 
 class PolicyTransform(torch.nn.Module):
     """A policy, ready to augment single samples and batches.
 
-    Call it with one image (PIL image; numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)`) or with a
-    batch (torch `(n, C, H, W)`, any device); the result has the same type, shape and dtype. In
-    `eval()` mode it returns its input, so that a validation pass is never augmented. An array or
-    tensor that its draw leaves unchanged comes back as it is, not as a copy.
+    Call it with one sample or a batch, on any device:
+
+    * images: PIL image; numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)` or `(n, C, H, W)`;
+    * series: numpy or torch, `(L,)`, `(C, L)` or `(n, C, L)`, floating; NaN is a missing value.
+
+    The result has the same type, shape and dtype. In `eval()` mode it returns its input, so that a
+    validation pass is never augmented. An array or tensor that its draw leaves unchanged comes
+    back as it is, not as a copy.
 
     Args:
       policy: What to apply.
@@ -161,6 +94,10 @@ class PolicyTransform(torch.nn.Module):
         self._epoch = 0
         self._ahead: _Ahead | None = None
 
+    @property
+    def _modality(self) -> Modality:
+        return modality_of(self.policy.modality)
+
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that draws with an explicit `index` belong to."""
         self._epoch = int(epoch)
@@ -169,70 +106,85 @@ class PolicyTransform(torch.nn.Module):
         """Draws for samples given by their indices, as plain data (see `Drawn`)."""
         return self._drawer.draw(indices, self._epoch if epoch is None else epoch)
 
-    def replay(self, x: Any, drawn: Drawn) -> Any:
-        """Applies a recorded draw to a sample or batch: the same pixels again."""
-        batch, restore = as_batch(x)
-        return restore(apply_drawn(batch, drawn, self.policy))
+    def replay(self, x: Any, drawn: Drawn, *, lengths: Any = None, y: Any = None) -> Any:
+        """Applies a recorded draw to a sample or batch: the same values again."""
+        batch, restore = self._modality.take_in(x, lengths, y)
+        return restore(self._augmented(batch, drawn))
 
     def forward(
-        self, x: Any, y: Any = None, *, index: ArrayLike | None = None, epoch: int | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        index: ArrayLike | None = None,
+        epoch: int | None = None,
+        lengths: Any = None,
     ) -> Any:
         """Augments a sample or a batch.
 
         Args:
           x: Sample or batch, see the class.
-          y: Targets, passed through; when given, the result is `(x, y)`.
+          y: Targets, passed through; when given, the result is `(x, y)`. Operations that stay
+            within a class (see `policysearch ops`) need the classes here.
           index: Dataset index of the sample, or one per sample of a batch. The result is then a
             function of (seed, epoch, index). Without it, every call draws afresh: reproducible
             for a fixed order of calls.
           epoch: Epoch for `index`; default is what `set_epoch` said.
+          lengths: Steps of each series that are no padding, which is left as it is; whole numbers
+            `(n,)`, or one for a single series. Default: all.
         """
         for value in (x, y):
             _check_kind(value)
         if torch.compiler.is_compiling():  # draws and machine code are not for graphs
             untraced = torch.compiler.disable(self._augment)  # type: ignore[no-untyped-call]
-            return untraced(x, y, index, epoch)
-        return self._augment(x, y, index, epoch)
+            return untraced(x, y, index, epoch, lengths)
+        return self._augment(x, y, index, epoch, lengths)
 
-    def _augment(self, x: Any, y: Any, index: ArrayLike | None, epoch: int | None) -> Any:
+    def _augment(
+        self, x: Any, y: Any, index: ArrayLike | None, epoch: int | None, lengths: Any
+    ) -> Any:
         if self.training and self.policy.sub_policies:
-            batch, restore = as_batch(x)
+            batch, restore = self._modality.take_in(x, lengths, y)
             if index is None:
                 x = restore(self._apply_fresh(batch))
             else:
-                x = restore(apply_drawn(batch, self.draw(index, epoch), self.policy))
+                x = restore(self._augmented(batch, self.draw(index, epoch)))
         return x if y is None else (x, y)
 
-    def _apply_fresh(self, batch: Tensor) -> Tensor:
+    def _augmented(self, batch: Batch, drawn: Drawn) -> Any:
+        return apply_drawn(batch.x, drawn, self.policy, lengths=batch.lengths, y=batch.y)
+
+    def _apply_fresh(self, batch: Batch) -> Any:
         """Draws for the next samples of this stream; loader workers have streams apart."""
         worker = torch.utils.data.get_worker_info()
         stream = -1 if worker is None else worker.seed
         calls = list(itertools.islice(self._calls, len(batch)))
         if len(calls) != 1:
-            return apply_drawn(batch, self._drawer.draw(np.array(calls), stream), self.policy)
+            return self._augmented(batch, self._drawer.draw(np.array(calls), stream))
         first = calls[0]
         ahead = self._ahead
         if ahead is None or ahead.stream != stream or first not in ahead.calls:
             coming = range(first, first + _N_AHEAD)
             drawn = self._drawer.draw(np.array(coming), stream)
-            self._ahead = ahead = _Ahead(stream, coming, _OneByOne(drawn, self.policy))
+            one_by_one = self._modality.one_by_one(drawn, self.policy)
+            self._ahead = ahead = _Ahead(stream, coming, one_by_one)
         return ahead.samples.apply(batch, first - ahead.calls.start)
 
     def each(self, samples: Sequence[Any], index: ArrayLike, epoch: ArrayLike) -> list[Any]:
         """Augments single samples of any shapes: `[transform(x, index=i, epoch=e), ...]`, faster.
 
         Args:
-          samples: Single images, see the class.
+          samples: Single samples, see the class.
           index: Dataset index of each.
           epoch: Epoch of each, or one for all.
         """
         if not (self.training and self.policy.sub_policies):
             return list(samples)
-        one_by_one = _OneByOne(self.draw(index, epoch), self.policy)
+        one_by_one = self._modality.one_by_one(self.draw(index, epoch), self.policy)
         results = []
         for row, sample in enumerate(samples):
-            x, restore = as_batch(sample)
-            results.append(restore(one_by_one.apply(x, row)))
+            batch, restore = self._modality.take_in(sample)
+            results.append(restore(one_by_one.apply(batch, row)))
         return results
 
     def __getstate__(self) -> dict[str, Any]:
@@ -265,7 +217,7 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
     again whatever the number of workers.
 
     Args:
-      dataset: Yields tuples or lists `(x, *rest)`; any image that `transform` takes as `x`.
+      dataset: Yields tuples or lists `(x, *rest)`; any sample that `transform` takes as `x`.
       transform: Applied to `x`.
     """
 

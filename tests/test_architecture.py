@@ -14,7 +14,7 @@ FLOORS = (
     ("errors", "seeding", "resources", "files", "policy", "trial"),
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
-    ("samples", "mixture", "draws", "transform", "data", "baselines"),
+    ("mixture", "draws", "modalities", "transform", "data", "baselines"),
     ("metrics",),
     ("proxies",),
     ("objectives",),

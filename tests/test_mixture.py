@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from policysearch.draws import Drawer, Drawn
-from policysearch.mixture import mix_weights, mixed, n_mix_draws, repeated
+from policysearch.mixture import as_levels, mix_weights, mixed, n_mix_draws, repeated
 from policysearch.policy import MIN_ALPHA, Mix, OpCall, Policy, Stage, SubPolicy
 from policysearch.seeding import uniforms
 from policysearch.transform import PolicyTransform, apply_drawn
@@ -103,7 +103,7 @@ def test_the_average_is_its_formula(dtype, width):
     x = images(50, dtype)
     chains, chains_of = chains_for(x, width)
     weights = weights_of(Mix(width), n=50)
-    y = mixed(x, weights, chains_of)
+    y = mixed(x, weights, chains_of, as_levels)
     assert (y.dtype, y.shape) == (dtype, x.shape)
     exact = weights[:, :1, None, None] * x.to(torch.float64).numpy()
     parts = chains.to(torch.float64).numpy().reshape(50, width, *x.shape[1:])
@@ -121,16 +121,17 @@ def test_the_average_is_its_formula(dtype, width):
 def test_bytes_are_cut_and_deeper_values_rounded():
     for dtype, expected in ((torch.uint8, 1), (torch.uint16, 2)):
         x, chain = (torch.full((1, 1, 1, 1), v, dtype=torch.int32).to(dtype) for v in (1, 2))
-        y = mixed(x, np.array([[0.25, 0.75]]), lambda _, chain=chain: chain)
+        y = mixed(x, np.array([[0.25, 0.75]]), lambda _, chain=chain: chain, as_levels)
         assert y.to(torch.int32).item() == expected
 
 
 def test_floats_stay_within_the_range_and_nan_stays_nan():
     x = torch.ones(500, 1, 1, 1)
-    y = mixed(x, weights_of(Mix(), n=500), lambda part: repeated(x[part], 3))
+    y = mixed(x, weights_of(Mix(), n=500), lambda part: repeated(x[part], 3), as_levels)
     assert y.max() == 1
     bad = torch.full((1, 1, 1, 1), torch.nan)
-    assert mixed(bad, np.array([[0.5, 0.5]]), lambda _: torch.ones(1, 1, 1, 1)).isnan().all()
+    ones = torch.ones(1, 1, 1, 1)
+    assert mixed(bad, np.array([[0.5, 0.5]]), lambda _: ones, as_levels).isnan().all()
 
 
 def test_large_batches_are_mixed_in_parts_with_the_same_result(monkeypatch):
@@ -143,12 +144,12 @@ def test_large_batches_are_mixed_in_parts_with_the_same_result(monkeypatch):
         parts.append(part)
         return chains_of(part)
 
-    whole = mixed(x, weights, chains_of)
+    whole = mixed(x, weights, chains_of, as_levels)
     monkeypatch.setattr("policysearch.mixture._CHAIN_BYTES", 7 * 3 * x[0].numel())
-    assert torch.equal(mixed(x, weights, watched), whole)
+    assert torch.equal(mixed(x, weights, watched, as_levels), whole)
     assert [len(range(30)[part]) for part in parts] == [7, 7, 7, 7, 2]
     monkeypatch.setattr("policysearch.mixture._CHAIN_BYTES", 1)
-    assert torch.equal(mixed(x, weights, chains_of), whole)
+    assert torch.equal(mixed(x, weights, chains_of, as_levels), whole)
 
 
 PEAK = r"""

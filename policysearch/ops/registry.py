@@ -7,6 +7,8 @@ read, checked and explained without loading torch.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from policysearch.errors import FormatError, UnknownNameError, unknown_name
@@ -14,21 +16,52 @@ from policysearch.ops.image import IMAGE_OPS
 from policysearch.ops.spec import OpSpec
 from policysearch.policy import OpCall, Policy
 
-__all__ = ["OPS_VERSIONS", "OpSpec", "call_problems", "check_policy", "get_spec", "op_table"]
+__all__ = [
+    "KINDS",
+    "OPS_VERSIONS",
+    "OpSet",
+    "OpSpec",
+    "call_problems",
+    "check_policy",
+    "get_spec",
+    "op_table",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OpSet:
+    """All operations of a modality.
+
+    Attributes:
+      ops: The table.
+      versions: Pinned meanings of the operations that this package knows, the newest last.
+      is_mixable: Two samples of one form have an average, so a policy may have a `mix`.
+    """
+
+    ops: tuple[OpSpec, ...]
+    versions: tuple[str, ...]
+    is_mixable: bool
+
+
+#: What is known of each modality, by name.
+KINDS: Mapping[str, OpSet] = MappingProxyType(
+    {
+        "image": OpSet(IMAGE_OPS, ("image-1",), is_mixable=True),
+    }
+)
+OPS_VERSIONS = MappingProxyType({name: kind.versions for name, kind in KINDS.items()})
 
 
 @functools.cache
 def op_table(modality: str) -> MappingProxyType[str, OpSpec]:
     """All operations of a modality by name, in the order of their table."""
-    if modality != "image":
-        raise UnknownNameError(unknown_name("modality", modality, ["image"]))
-    table = {spec.name: spec for spec in IMAGE_OPS}
-    if len(table) != len(IMAGE_OPS):
+    if modality not in KINDS:
+        raise UnknownNameError(unknown_name("modality", modality, KINDS))
+    ops = KINDS[modality].ops
+    table = {spec.name: spec for spec in ops}
+    if len(table) != len(ops):
         raise AssertionError("an operation is declared twice")
     return MappingProxyType(table)
-
-
-OPS_VERSIONS = MappingProxyType({"image": ("image-1",)})
 
 
 def get_spec(modality: str, name: str, where: str = "") -> OpSpec:
@@ -76,5 +109,12 @@ def check_policy(policy: Policy) -> None:
     if policy.ops_version not in OPS_VERSIONS.get(policy.modality, ()):
         known = ", ".join(OPS_VERSIONS.get(policy.modality, ()))
         problems.insert(0, f"`ops_version` must be one of {known}, got {policy.ops_version!r}.")
+    if policy.mix is not None and not KINDS[policy.modality].is_mixable:
+        problems.append(mix_problem(policy.modality))
     if problems:
         raise FormatError("policy", problems)
+
+
+def mix_problem(modality: str) -> str:
+    """Says that a policy for this kind of data cannot have a `mix`."""
+    return f"`mix` averages samples, which {modality} data do not allow. Leave it out."

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from policysearch.errors import InvalidValueError
-from policysearch.samples import as_batch
+from policysearch.modalities.image_samples import as_batch
 
 GRAY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 COLOR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)

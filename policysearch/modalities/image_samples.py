@@ -1,4 +1,4 @@
-"""Between what users hold (PIL, numpy, torch; one sample or many) and the batches kernels see."""
+"""Between the images that users hold (PIL, numpy, torch; one or many) and batches for kernels."""
 
 from __future__ import annotations
 

@@ -1,0 +1,111 @@
+"""Images: `(n, C, H, W)` tensors, geometry composed and compiled ahead where that is faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from policysearch.draws import Drawn
+from policysearch.mixture import as_levels
+from policysearch.modalities.base import Batch, OneByOne, Restore, TensorModality, no_lengths
+from policysearch.modalities.image_samples import as_batch
+from policysearch.ops.image_kernels import ImageSettings, StagesAhead, apply_stages, as_rows
+from policysearch.policy import Policy
+
+_Like = tuple[torch.Size, torch.dtype, torch.device]
+
+
+class ImageModality(TensorModality):
+    """PIL images, numpy `(H, W)` or `(H, W, C)`, torch `(C, H, W)` or `(n, C, H, W)`."""
+
+    def take_in(
+        self,
+        x: Any,
+        lengths: Any = None,
+        y: Any = None,  # noqa: ARG002 -- no operation on images needs classes
+    ) -> tuple[Batch, Restore]:
+        """See `Modality`."""
+        no_lengths(lengths, "images")
+        batch, restore = as_batch(x)
+        return Batch(batch), restore
+
+    def apply_chain(self, batch: Batch, drawn: Drawn, policy: Policy) -> Tensor:
+        """See `TensorModality`."""
+        x: Tensor = batch.x
+        return apply_stages(
+            x, drawn.ops, drawn.op_index, _magnitudes(drawn, x), drawn.extra, _settings(policy)
+        )
+
+    def as_values(self, total: Tensor, dtype: torch.dtype) -> Tensor:
+        """Levels of the dtype, floats cut to [0, 1]."""
+        return as_levels(total, dtype)
+
+    def one_by_one(self, drawn: Drawn, policy: Policy) -> OneByOne:
+        """See `Modality`."""
+        return _ImagesOneByOne(self, drawn, policy)
+
+
+MODALITY = ImageModality()
+
+
+def _settings(policy: Policy) -> ImageSettings:
+    return ImageSettings(policy.interpolation, policy.fill)
+
+
+def _magnitudes(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:
+    """Magnitudes in default units: shifts by pixels as fractions of the side they move along."""
+    if not drawn.is_pixels.any():
+        return drawn.magnitude
+    along_y = np.array([name == "translate_y" for name in drawn.ops])
+    side = np.where(along_y[drawn.op_index], x.shape[2], x.shape[3])
+    fraction = np.clip(drawn.magnitude / side, -1.0, 1.0)
+    return np.where(drawn.is_pixels, fraction, drawn.magnitude)
+
+
+class _ImagesOneByOne(OneByOne):
+    """Draws for several samples that come one by one, as single images.
+
+    They are compiled together, which costs about as much as compiling one, as soon as two
+    neighbours have the same shape.
+    """
+
+    def __init__(self, modality: ImageModality, drawn: Drawn, policy: Policy) -> None:
+        super().__init__(modality, drawn, policy)
+        self._images = modality
+        # One value, so that threads see a shape with its own stages or not at all.
+        self._compiled_for: tuple[_Like, StagesAhead | None] | None = None
+
+    def apply(self, batch: Batch, row: int) -> Tensor:
+        """Applies row `row` of the draws to an image, shape `(1, C, H, W)`."""
+        x: Tensor = batch.x
+        like = (x.shape, x.dtype, x.device)
+        known = self._compiled_for
+        if known is None or known[0] != like:
+            self._compiled_for = like, None
+            return self._images.apply(batch, self._drawn.rows(row, row + 1), self._policy)
+        stages = known[1]
+        if stages is None:
+            stages = self._compiled(x)
+            self._compiled_for = like, stages
+        n_chains, mix = self._drawn.n_chains, self._drawn.mix
+        if mix is None:
+            return stages.apply(x, row)
+
+        def chains_of(_: slice) -> Tensor:
+            return torch.cat([stages.apply(x, row * n_chains + i) for i in range(n_chains)])
+
+        drawn = self._drawn.rows(row, row + 1)
+        return self._images.average(x, drawn, mix[row : row + 1], chains_of)
+
+    def _compiled(self, x: Tensor) -> StagesAhead:
+        drawn = self._drawn
+        chains = drawn.in_rows(len(drawn) * drawn.n_chains)
+        return StagesAhead(
+            as_rows(chains.ops, chains.op_index, _magnitudes(chains, x), chains.extra),
+            x,
+            _settings(self._policy),
+        )
