@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policysearch.ops.image_filter import normals
 from policysearch.ops.kernel import (
     ImageSettings,
     OpRows,
@@ -27,6 +26,7 @@ from policysearch.ops.kernel import (
     truncated,
     working,
 )
+from policysearch.ops.noise import normals
 
 OPS = frozenset({"color", "gray", "hue", "channel_shuffle"})
 

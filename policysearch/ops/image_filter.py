@@ -22,13 +22,10 @@ from policysearch.ops.kernel import (
     truncated,
     working,
 )
+from policysearch.ops.noise import normals
 
 OPS = frozenset({"sharpness", "blur", "gaussian_noise", "cutout"})
 
-# SplitMix64 (see policysearch.seeding) as signed 64-bit numbers, which torch can multiply.
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
-_MIX1 = 0xBF58476D1CE4E5B9 - (1 << 64)
-_MIX2 = 0x94D049BB133111EB - (1 << 64)
 _BLUR_REACH = 3.0
 
 
@@ -114,40 +111,12 @@ def gaussian_noise(
 ) -> Tensor:
     """Adds independent normal numbers with standard deviation m of the range to every value.
 
-    The numbers are a function of draw 0 and the place in the image (see `normals`).
+    The numbers are a function of draw 0 and the place in the image (see `noise.normals`).
     """
     seeds = (draws[:, 0] * 2.0**53).astype(np.int64)
     noise = normals(to_device(seeds, x), math.prod(x.shape[1:])).view(x.shape)
     values = working(x)
     return rounded(values + noise.to(values.dtype) * per_sample(magnitude * top(x), values), x)
-
-
-def normals(seeds: Tensor, count: int) -> Tensor:
-    """Standard normal numbers as a function of (seed, place): shape `(n, count)`, float32.
-
-    Args:
-      seeds: Shape `(n,)`, int64.
-      count: Numbers per seed. The first half of the places gets the cosines, the second half the
-        sines of the same pairs.
-
-    References:
-      SplitMix64 (Steele, Lea & Flood, OOPSLA 2014); Box & Muller, 1958.
-    """
-    half = (count + 1) // 2
-    counter = torch.arange(1, half + 1, device=seeds.device) * _GOLDEN
-    bits = _mix(_mix(seeds + _GOLDEN)[:, None] + counter)
-    radius_bits, angle_bits = (bits >> 40) & 0xFFFFFF, bits & 0xFFFFFF
-    uniform = (radius_bits.to(torch.float32) + 0.5) * 2.0**-24
-    radius = uniform.log_().mul_(-2).sqrt_()
-    angle = angle_bits.to(torch.float32) * (2 * math.pi * 2.0**-24)
-    return torch.cat((radius * angle.cos(), radius * angle.sin()), dim=1)[:, :count]
-
-
-def _mix(z: Tensor) -> Tensor:
-    # The shift of a signed number drags its sign along; the mask makes it logical.
-    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _MIX1
-    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _MIX2
-    return z ^ ((z >> 31) & ((1 << 33) - 1))
 
 
 def cutout(

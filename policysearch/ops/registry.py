@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from policysearch.errors import FormatError, UnknownNameError, unknown_name
 from policysearch.ops.image import IMAGE_OPS
+from policysearch.ops.series import SERIES_OPS
 from policysearch.ops.spec import OpSpec
 from policysearch.policy import OpCall, Policy
 
@@ -47,6 +48,7 @@ class OpSet:
 KINDS: Mapping[str, OpSet] = MappingProxyType(
     {
         "image": OpSet(IMAGE_OPS, ("image-1",), is_mixable=True),
+        "series": OpSet(SERIES_OPS, ("series-1",), is_mixable=True),
     }
 )
 OPS_VERSIONS = MappingProxyType({name: kind.versions for name, kind in KINDS.items()})

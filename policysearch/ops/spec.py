@@ -11,7 +11,7 @@ class OpSpec:
 
     Attributes:
       name: snake_case word.
-      family: `geometry`, `color`, `filter` or `mask`: which kernel module computes it.
+      family: Group within its modality, such as `geometry`: which kernel module computes it.
       summary: One sentence: what it does to a sample.
       source: Paper and table, or library, that the operation or its range comes from.
       units: Accepted units; the first is the default. Empty: the op has no magnitude.
@@ -22,6 +22,9 @@ class OpSpec:
       is_identity_at_low: Magnitude `low` leaves the sample as it is.
       min_channels: With fewer channels the op has nothing to change and is the identity.
       n_draws: Uniform numbers used per application, beyond sign and magnitude.
+      needs_batch: The op takes something from other samples of the batch; alone, a sample stays
+        as it is.
+      needs_labels: The op looks at the classes of the samples.
     """
 
     name: str
@@ -36,6 +39,8 @@ class OpSpec:
     is_identity_at_low: bool = True
     min_channels: int = 1
     n_draws: int = 0
+    needs_batch: bool = False
+    needs_labels: bool = False
 
     @property
     def has_magnitude(self) -> bool:

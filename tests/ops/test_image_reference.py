@@ -9,8 +9,8 @@ import pytest
 import torch
 from contracts.kernel_calls import apply_stage
 
-from policysearch.ops.image_filter import normals
 from policysearch.ops.image_kernels import ImageSettings
+from policysearch.ops.noise import normals
 
 
 def arrays(n, channels, height, width, seed=0):

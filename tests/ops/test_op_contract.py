@@ -3,6 +3,7 @@
 import pytest
 import torch
 from contracts.kernel_calls import apply_stage
+from contracts.modality_contract import ModalityContract
 from contracts.op_contract import (
     FloatAgreesWithLevels,
     IdentityContract,
@@ -12,6 +13,7 @@ from contracts.op_contract import (
 )
 
 from policysearch.errors import InvalidValueError, UnknownNameError
+from policysearch.modalities import Batch
 from policysearch.ops.image_kernels import ImageSettings
 
 
@@ -29,6 +31,20 @@ class TestIdentities(IdentityContract):
 
 class TestFloatImages(FloatAgreesWithLevels):
     pass
+
+
+class TestImagesAsAnyOtherKind(ModalityContract):
+    modality = "image"
+
+    def samples(self, n):
+        return Batch(images(n, 3, 20, 18, torch.float32))
+
+    def edges(self):
+        return {
+            "one pixel": Batch(images(4, 3, 1, 1, torch.uint8)),
+            "black": Batch(torch.zeros(4, 1, 8, 8)),
+            "one column": Batch(images(4, 2, 9, 1, torch.uint16)),
+        }
 
 
 def call(x, ops=("invert",), index=0, magnitude=0.0, drawn=(16,)):
