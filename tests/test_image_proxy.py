@@ -15,7 +15,7 @@ from policysearch.metrics import scores
 from policysearch.named import resolve_policy
 from policysearch.objectives.from_scratch import FromScratch
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
-from policysearch.proxies import image
+from policysearch.proxies import training
 from policysearch.proxies.image import (
     ImageProxy,
     ImageProxyConfig,
@@ -110,7 +110,7 @@ def test_evaluation_is_on_clean_data_in_eval_mode_and_changes_nothing(monkeypatc
     first = scored(proxy, data)
     assert not proxy.network.training
     assert scored(proxy, data) == first
-    monkeypatch.setattr(image, "PREDICT_BATCH", 7)
+    monkeypatch.setattr(training, "PREDICT_BATCH", 7)
     assert scored(proxy, data) == pytest.approx(first, rel=1e-5)
     assert torch.equal(weights(proxy.network), before)
     unit = data.x / np.float32(255)

@@ -1,0 +1,186 @@
+"""The training of every proxy that is a torch network, written once.
+
+A kind of data says how its network is built and how samples become inputs. How weights, order and
+draws follow from a seed, for how long and at which learning rates is the same for all: that is
+what makes two policies, and two ways of scoring them, comparable.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from policysearch.data.dataset import Dataset
+from policysearch.draws import Drawer, Drawn
+from policysearch.errors import InvalidValueError
+from policysearch.metrics import LogProbabilities
+from policysearch.policy import Policy
+from policysearch.seeding import derive_seed, generator
+
+#: Samples of one forward pass.
+PREDICT_BATCH = 1024
+#: Samples augmented in one go; tiny datasets are augmented for several epochs at once.
+AUGMENT_BLOCK = 1024
+#: Augmented samples that an operation is judged by, and copies of one sample at most.
+N_AUGMENTED, MAX_COPIES = 1000, 8
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Hyper-parameters that all trainings have.
+
+    Attributes:
+      batch_size: Samples of a step; batches of an epoch are of nearly equal size.
+      learning_rate: Peak of the one-cycle schedule (SGD, Nesterov momentum 0.9).
+    """
+
+    batch_size: int = 50
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
+    device: str = "cpu"
+
+
+def check_device(device: str) -> None:
+    """Refuses a device that this torch cannot compute on; raises `InvalidValueError`."""
+    try:
+        torch.ones(2, device=device).sum().item()
+    except (RuntimeError, NotImplementedError, AssertionError, ValueError) as error:
+        known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise InvalidValueError(
+            f"`--device` must be one that torch can compute on here ({', '.join(known)}), "
+            f"got {device!r}."
+        ) from error
+
+
+class TorchProxy(abc.ABC):
+    """One training of a network under a policy (see `Proxy`).
+
+    A kind of data gives `inputs` and `augmented`, and sets `network` after this constructor, with
+    weights from `derive_seed(seed, "weights")`.
+
+    Args:
+      train: What is trained on.
+      policy: Augmentation of the training samples.
+      n_epochs: Length.
+      seed: Root of weights, order of samples and draws: equal seeds pair two policies.
+      config: Hyper-parameters.
+    """
+
+    network: nn.Module
+
+    def __init__(
+        self, train: Dataset, policy: Policy, n_epochs: int, seed: int, config: TrainingConfig
+    ) -> None:
+        self.device = torch.device(config.device)
+        self.augment_seconds = 0.0
+        self._train = train
+        self._y = torch.from_numpy(train.y).to(self.device)
+        self._policy = policy
+        self._n_epochs = n_epochs
+        self._seed = seed
+        self._training = config
+
+    @abc.abstractmethod
+    def inputs(self, data: Dataset) -> Tensor:
+        """Samples as they are handed to `logits`, `(n, ...)`, on the device."""
+
+    @abc.abstractmethod
+    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
+        """The samples with what was drawn for them applied, one row of draws each."""
+
+    def logits(self, x: Tensor) -> Tensor:
+        """What the network says of inputs, `(n, n_classes)`."""
+        result: Tensor = self.network(x)
+        return result
+
+    def training_inputs(self, indices: NDArray[np.int64], drawn: Drawn) -> Tensor:
+        """Augmented training samples as inputs; faster where the data lie on the device."""
+        return self.inputs(self.augmented(self._train.take(indices), drawn, self._policy))
+
+    def fit(self, start: Mapping[str, Tensor] | None = None) -> None:
+        """Trains to the last epoch, from scratch or from what another proxy has learned."""
+        if start is not None:
+            self.network.load_state_dict(start)
+        optimizer = torch.optim.SGD(
+            self.network.parameters(),
+            lr=self._training.learning_rate,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=self._training.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            self._training.learning_rate,
+            total_steps=max(2, self._n_epochs * self._n_batches),
+        )
+        self.network.train()
+        for x, y in self._batches():
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(self.logits(x), y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """What was learned, as a copy to start other proxies from."""
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def predict(self, data: Dataset) -> LogProbabilities:
+        """Log-probabilities of clean data (see `Proxy`)."""
+        self.network.eval()
+        parts = []
+        with torch.inference_mode():
+            for first in range(0, len(data), PREDICT_BATCH):
+                part = data.take(np.arange(first, min(first + PREDICT_BATCH, len(data))))
+                logits = self.logits(self.inputs(part))
+                parts.append(F.log_softmax(logits, dim=1).float().cpu())
+        return torch.cat(parts).numpy()
+
+    def predict_augmented(
+        self, data: Dataset, policy: Policy
+    ) -> tuple[LogProbabilities, NDArray[np.int64]]:
+        """Log-probabilities of augmented data (see `Proxy`)."""
+        n_copies = max(1, min(MAX_COPIES, math.ceil(N_AUGMENTED / len(data))))
+        copies = data.take(np.tile(np.arange(len(data)), n_copies))
+        drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(np.arange(len(copies)))
+        return self.predict(self.augmented(copies, drawn, policy)), copies.y
+
+    @property
+    def _n_batches(self) -> int:
+        return max(1, math.ceil(len(self._train) / self._training.batch_size))
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All batches of the training in order, augmented block by block."""
+        order = generator(self._seed, "order")
+        drawer = Drawer(self._policy, derive_seed(self._seed, "draws"))
+        block: list[tuple[int, NDArray[np.int64]]] = []
+        for epoch in range(self._n_epochs):
+            for indices in np.array_split(order.permutation(len(self._train)), self._n_batches):
+                block.append((epoch, indices))
+                if sum(len(i) for _, i in block) >= AUGMENT_BLOCK:
+                    yield from self._block(drawer, block)
+                    block = []
+        yield from self._block(drawer, block)
+
+    def _block(
+        self, drawer: Drawer, block: list[tuple[int, NDArray[np.int64]]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        if not block:
+            return
+        started = time.perf_counter()
+        indices = np.concatenate([i for _, i in block])
+        epochs = np.concatenate([np.full(len(i), epoch) for epoch, i in block])
+        x = self.training_inputs(indices, drawer.draw(indices, epochs))
+        y = self._y[torch.from_numpy(indices).to(self.device)]
+        self.augment_seconds += time.perf_counter() - started
+        sizes = [len(i) for _, i in block]
+        yield from zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)
