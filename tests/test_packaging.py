@@ -44,11 +44,14 @@ def test_wheel_holds_spaces_policies_schema_and_type_marker(wheel: Path) -> None
         assert f"policysearch/policies/{policy.name}" in names
     for schema in (ROOT / "policysearch" / "schemas").glob("*.json"):
         assert f"policysearch/schemas/{schema.name}" in names
+    assert "policysearch/ops/data/synonyms.tsv.gz" in names
     assert "policysearch/py.typed" in names
 
 
 def test_wheel_carries_its_licence(wheel: Path) -> None:
-    assert any(n.endswith("/LICENSE") for n in zipfile.ZipFile(wheel).namelist())
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(n.endswith("/LICENSE") for n in names)
+    assert any(n.endswith("WORDNET-LICENSE") and ".dist-info/" in n for n in names)
 
 
 def test_installed_package_lists_its_spaces_from_another_folder(

@@ -15,6 +15,7 @@ from policysearch.errors import FormatError, UnknownNameError, unknown_name
 from policysearch.ops.image import IMAGE_OPS
 from policysearch.ops.series import SERIES_OPS
 from policysearch.ops.spec import OpSpec
+from policysearch.ops.text import TEXT_OPS
 from policysearch.policy import OpCall, Policy
 
 __all__ = [
@@ -49,6 +50,7 @@ KINDS: Mapping[str, OpSet] = MappingProxyType(
     {
         "image": OpSet(IMAGE_OPS, ("image-1",), is_mixable=True),
         "series": OpSet(SERIES_OPS, ("series-1",), is_mixable=True),
+        "text": OpSet(TEXT_OPS, ("text-1",), is_mixable=False),
     }
 )
 OPS_VERSIONS = MappingProxyType({name: kind.versions for name, kind in KINDS.items()})
