@@ -18,6 +18,7 @@ _PUBLIC = {
     "Policy": "policysearch.policy",
     "PolicySearchError": "policysearch.errors",
     "PolicyTransform": "policysearch.transform",
+    "Schedule": "policysearch.policy",
     "SearchResult": "policysearch.api",
     "Stage": "policysearch.policy",
     "SubPolicy": "policysearch.policy",

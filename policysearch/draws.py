@@ -2,7 +2,8 @@
 
 A draw turns (policy, seed, epoch, sample indices) into plain data: which op, with which signed
 magnitude, each sample gets at each stage. It is counter-based, so what a sample gets depends on
-(seed, epoch, index) only, never on batch size, order or worker count.
+(seed, epoch, index) only, never on batch size, order or worker count. A policy with a schedule
+takes the progress of the training as well, which scales what is drawn and draws nothing.
 """
 
 from __future__ import annotations
@@ -137,6 +138,10 @@ class _Tables:
         self.ops = tuple(names)
         specs = [get_spec(policy.modality, name) for name in names]
         self.is_signed = np.array([spec.is_signed for spec in specs], dtype=np.bool_)
+        self.weakest = np.array([spec.low for spec in specs])
+        self.is_scaled = np.array(
+            [spec.has_magnitude and spec.is_identity_at_low for spec in specs], dtype=np.bool_
+        )
         self.n_extra = max((spec.n_draws for spec in specs), default=0)
 
     def _fill(self, i: int, j: int, choices: tuple[OpCall, ...], names: dict[str, int]) -> None:
@@ -160,6 +165,19 @@ def _whole_numbers(name: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
+def checked_progress(progress: ArrayLike) -> NDArray[np.float64]:
+    """Shares of a training that are done, one or a list of them, as an array."""
+    try:
+        array = np.asarray(progress, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.full(1, np.nan)
+    if array.ndim > 1 or not ((array >= 0) & (array <= 1)).all():
+        raise InvalidValueError(
+            f"`progress` must be a number in [0, 1] or a list of them, got {shortened(progress)}."
+        )
+    return array
+
+
 class Drawer:
     """Draws from a policy."""
 
@@ -169,9 +187,22 @@ class Drawer:
         self.seed = int(seed)
         self._tables = _Tables(policy)
 
-    def draw(self, indices: ArrayLike, epochs: ArrayLike = 0) -> Drawn:
-        """Draws for samples given by their index; see `policysearch.seeding.uniforms`."""
+    def draw(
+        self, indices: ArrayLike, epochs: ArrayLike = 0, progress: ArrayLike | None = None
+    ) -> Drawn:
+        """Draws for samples given by their index; see `policysearch.seeding.uniforms`.
+
+        Args:
+          indices: Index of each sample.
+          epochs: Epoch of each, or one for all.
+          progress: Share of the training that is done, for each or one for all, in [0, 1]. Needed
+            by a policy with a schedule; another one takes no notice.
+
+        Raises:
+          InvalidValueError: For numbers of another kind, and without a progress that is needed.
+        """
         tables, mix = self._tables, self.policy.mix
+        strength = self._strength(progress)
         index = np.atleast_1d(_whole_numbers("index", indices))
         epochs = _whole_numbers("epoch", epochs)
         n, (n_subs, n_stages, _) = len(index), tables.shape
@@ -185,13 +216,29 @@ class Drawer:
             )
         per_chain = 1 + n_stages * (_DRAWS_PER_STAGE + tables.n_extra)
         if mix is None:
-            return self._chains(uniforms(self.seed, epochs, index, per_chain))
+            return self._chains(uniforms(self.seed, epochs, index, per_chain), strength)
         u = uniforms(self.seed, epochs, index, mix.width * per_chain + n_mix_draws(mix))
         of_chains, rest = np.split(u, [mix.width * per_chain], axis=1)
-        chains = self._chains(of_chains.reshape(n * mix.width, per_chain))
+        if strength is not None:
+            strength = np.repeat(np.broadcast_to(strength, n), mix.width)
+        chains = self._chains(of_chains.reshape(n * mix.width, per_chain), strength)
         return dataclasses.replace(chains.in_rows(n), mix=mix_weights(mix, rest))
 
-    def _chains(self, u: NDArray[np.float64]) -> Drawn:
+    def _strength(self, progress: ArrayLike | None) -> NDArray[np.float64] | None:
+        """Strength of each sample, or one for all; `None` when it is full throughout."""
+        schedule = self.policy.schedule
+        if schedule is None:
+            return None
+        if progress is None:
+            raise InvalidValueError(
+                "The strength of this policy changes over the training, and the progress is not "
+                "known. Call `transform.set_progress(epoch / n_epochs)` before each epoch, or use "
+                "`AugmentedDataset(dataset, transform, n_epochs=...)`."
+            )
+        at, strengths = zip(*schedule.knots, strict=True)
+        return np.atleast_1d(np.interp(checked_progress(progress), at, strengths))
+
+    def _chains(self, u: NDArray[np.float64], strength: NDArray[np.float64] | None) -> Drawn:
         """One chain for every row of uniform numbers."""
         tables, n, (n_subs, n_stages, _) = self._tables, len(u), self._tables.shape
         sub = np.minimum(np.searchsorted(tables.sub_edges, u[:, 0], side="right"), n_subs - 1)
@@ -202,10 +249,17 @@ class Drawer:
         op = tables.op[rows, stage, choice]
         low, high = tables.low[rows, stage, choice], tables.high[rows, stage, choice]
         magnitude = low + (high - low) * block[:, :, 2]
+        chance = tables.probability[rows, stage]
+        if strength is not None and len(tables.ops):
+            factor, is_scaled = strength[:, None], tables.is_scaled[op]
+            weakest = np.minimum(tables.weakest[op], magnitude)
+            weaker = weakest + factor * (magnitude - weakest)
+            magnitude = np.where(is_scaled, weaker, magnitude)
+            chance = chance * np.where(is_scaled, factor > 0, factor)
         if len(tables.ops):
             is_negative = tables.is_signed[op] & (block[:, :, 3] < 0.5)
             magnitude = np.where(is_negative, -magnitude, magnitude)
-        is_applied = block[:, :, 0] < tables.probability[rows, stage]
+        is_applied = block[:, :, 0] < chance
         return Drawn(
             tables.ops,
             np.where(is_applied, op, -1),

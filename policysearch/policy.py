@@ -4,7 +4,8 @@ A `Policy` is a weighted set of `SubPolicy`; one is drawn per sample. A sub-poli
 `Stage`; each is applied with its probability. A stage holds one `OpCall`, or several weighted
 ones of which one is drawn (that is how RandAugment, TrivialAugment and op-wise policies stay a
 few lines long instead of thousands of enumerated sub-policies). With a `Mix`, several sub-policies
-are drawn per sample and their results are averaged (that is AugMix).
+are drawn per sample and their results are averaged (that is AugMix). With a `Schedule`, its
+strength changes over the training.
 
 The values check their own shape. Whether an op exists and a magnitude suits it is known one floor
 up, in `policysearch.ops.registry`.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -31,6 +33,7 @@ MAX_CHOICES = 64
 MAX_CALLS = 10_000
 MAX_WIDTH = 8
 MIN_ALPHA, MAX_ALPHA = 1e-9, 100.0
+MIN_KNOTS, MAX_KNOTS = 2, 16
 
 
 def _check_number(name: str, value: float, low: float, high: float, rule: str) -> None:
@@ -145,6 +148,83 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """Strength of a policy over the progress of a training, linear between knots.
+
+    Progress is the share of the training that is done, so that one schedule fits a training of any
+    length. At strength 1 the policy is applied as it stands, at 0 nothing is. At `s` a magnitude
+    `m` becomes `low + s (m - low)`, where `low` is the magnitude at level 0. An op that does not
+    become the identity there, or has no magnitude, is applied `s` times as often instead.
+
+    Attributes:
+      knots: 2 to 16 pairs (progress, strength), all numbers in [0, 1]. The progress rises from 0
+        at the first knot to 1 at the last.
+
+    References:
+      Ho et al., Population Based Augmentation, 2019 (arXiv:1905.05393): a schedule of magnitude
+      and probability for each op; here one factor for all of them, which takes few parameters.
+    """
+
+    knots: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        knots = tuple(tuple(knot) for knot in self.knots)
+        if not MIN_KNOTS <= len(knots) <= MAX_KNOTS:
+            raise InvalidValueError(
+                f"`knots` must hold {MIN_KNOTS} to {MAX_KNOTS} entries, got {len(knots)}."
+            )
+        for knot in knots:
+            if len(knot) != 2:
+                raise InvalidValueError(
+                    f"A knot must be a pair (progress, strength), got {shortened(knot)}."
+                )
+            for name, value in zip(("progress", "strength"), knot, strict=True):
+                _check_number(name, value, 0.0, 1.0, "in [0, 1]")
+        places = [progress for progress, _ in knots]
+        is_rising = all(a < b for a, b in itertools.pairwise(places))
+        if not is_rising or places[0] != 0 or places[-1] != 1:
+            raise InvalidValueError(
+                "`progress` must rise from 0 at the first knot to 1 at the last, got "
+                f"{shortened(places)}."
+            )
+        plain = tuple((float(p) + 0.0, float(s) + 0.0) for p, s in knots)
+        object.__setattr__(self, "knots", plain)
+
+    @classmethod
+    def even(cls, strengths: Sequence[float]) -> Schedule:
+        """The schedule with these strengths at knots of equal distance.
+
+        Examples:
+          >>> Schedule.even([0.3, 1.0]).knots
+          ((0.0, 0.3), (1.0, 1.0))
+        """
+        last = max(1, len(strengths) - 1)
+        return cls(tuple((i / last, strength) for i, strength in enumerate(strengths)))
+
+    def canonical(self) -> Schedule:
+        """The same strengths with the fewest knots: those on the line of others are left out."""
+        kept: list[tuple[float, float]] = []
+        for knot in self.knots:
+            while len(kept) > 1 and _is_on_line(kept[-1], kept[-2], knot):
+                kept.pop()
+            kept.append(knot)
+        return Schedule(tuple(kept))
+
+    @property
+    def constant(self) -> float | None:
+        """The strength, where it is the same throughout."""
+        strengths = {strength for _, strength in self.knots}
+        return strengths.pop() if len(strengths) == 1 else None
+
+
+def _is_on_line(
+    knot: tuple[float, float], before: tuple[float, float], after: tuple[float, float]
+) -> bool:
+    share = (knot[0] - before[0]) / (after[0] - before[0])
+    return abs(before[1] + share * (after[1] - before[1]) - knot[1]) < 1e-12
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A complete augmentation policy.
 
@@ -156,6 +236,7 @@ class Policy:
       fill: Value of pixels that come from outside the image, as a fraction of the range, [0, 1].
       mix: One sub-policy is drawn for each of several chains instead, and the results are
         averaged; `None`: the one that is drawn is the result.
+      schedule: Strength over the training; `None`: full strength throughout.
     """
 
     sub_policies: tuple[SubPolicy, ...] = ()
@@ -164,6 +245,7 @@ class Policy:
     interpolation: Interpolation = "nearest"
     fill: float = 0.0
     mix: Mix | None = None
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         _check_number("fill", self.fill, 0.0, 1.0, "in [0, 1]")
@@ -202,18 +284,27 @@ class Policy:
 
         Stages that change nothing are dropped, equal choices and equal sub-policies are merged,
         order among equals is fixed and weights are scaled so that the largest is one. Chains that
-        change nothing are not mixed.
+        change nothing are not mixed, and full strength throughout is no schedule.
         """
         subs = tuple(_merged([_canonical_sub_policy(sub) for sub in self.sub_policies]))
-        if all(sub.stages == _IDENTITY for sub in subs):
-            return dataclasses.replace(self, sub_policies=(), mix=None)
-        return dataclasses.replace(self, sub_policies=subs)
+        schedule = None if self.schedule is None else self.schedule.canonical()
+        constant = None if schedule is None else schedule.constant
+        if constant == 0 or all(sub.stages == _IDENTITY for sub in subs):
+            return dataclasses.replace(self, sub_policies=(), mix=None, schedule=None)
+        if constant == 1:
+            schedule = None
+        return dataclasses.replace(self, sub_policies=subs, schedule=schedule)
+
+    def at_full_strength(self) -> Policy:
+        """The policy without its schedule."""
+        return dataclasses.replace(self, schedule=None)
 
     def digest(self) -> str:
         """Hash of the canonical form: equal digests augment alike. 16 hexadecimal digits."""
         fields = dataclasses.asdict(self.canonical())
-        if fields["mix"] is None:  # digests are older than mixing, and must stay
-            del fields["mix"]
+        for younger in ("mix", "schedule"):  # than digests, which must stay
+            if fields[younger] is None:
+                del fields[younger]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,16 +1,17 @@
-"""The only reader and writer of policy files (format `policysearch.policy`, versions 1 and 2).
+"""The only reader and writer of policy files (format `policysearch.policy`, versions 1 to 3).
 
 The models below are the format: they validate a file, report everything that is wrong with it at
 once, and generate the JSON Schemas that ship in `policysearch/schemas`. A file is data: nothing in
 it is executed, imported or used as a path.
 
-Version 2 is version 1 and `mix`. A policy is written in the oldest version that can hold it, so
-that older readers load what they understand.
+Version 2 is version 1 and `mix`, version 3 is version 2 and `schedule`. A policy is written in the
+oldest version that can hold it, so that older readers load what they understand.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -34,20 +35,23 @@ from policysearch.policy import (
     MAX_ALPHA,
     MAX_CALLS,
     MAX_CHOICES,
+    MAX_KNOTS,
     MAX_STAGES,
     MAX_SUB_POLICIES,
     MAX_WIDTH,
     MIN_ALPHA,
+    MIN_KNOTS,
     Mix,
     OpCall,
     Policy,
+    Schedule,
     Stage,
     SubPolicy,
 )
 from policysearch.validation import first_problems, problems_of
 
 POLICY_FORMAT = "policysearch.policy"
-MIX_VERSION = 2  # the first with `mix`
+MIX_VERSION, SCHEDULE_VERSION = 2, 3  # the first with `mix`, the first with `schedule`
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=1e-9, le=1e9)]
@@ -140,8 +144,39 @@ class PolicyFile2(PolicyFile):
     )
 
 
+class _Knot(_Model):
+    progress: Probability = Field(description="Share of the training that is done.")
+    strength: Probability = Field(
+        description="Factor of the magnitudes, counted from level 0; of the probability where an "
+        "op has no magnitude."
+    )
+
+
+class _Schedule(_Model):
+    knots: list[_Knot] = Field(
+        min_length=MIN_KNOTS,
+        max_length=MAX_KNOTS,
+        description="From progress 0 to progress 1; linear between knots.",
+    )
+
+
+class PolicyFile3(PolicyFile2):
+    """A policy file, version 3."""
+
+    model_config = ConfigDict(title="policysearch policy, version 3")
+
+    version: Literal[3]  # type: ignore[assignment]
+    schedule: _Schedule | None = Field(  # type: ignore[assignment]
+        None, description="Strength over the training; without it full strength throughout."
+    )
+
+
 #: The model of every version that can be read.
-POLICY_FILES: dict[int, type[PolicyFile]] = {1: PolicyFile, MIX_VERSION: PolicyFile2}
+POLICY_FILES: dict[int, type[PolicyFile]] = {
+    1: PolicyFile,
+    MIX_VERSION: PolicyFile2,
+    SCHEDULE_VERSION: PolicyFile3,
+}
 
 
 @dataclass(frozen=True)
@@ -163,15 +198,21 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
     version = _checked_version(data, what)
     _check_size(data, what)
     problems: list[str] = []
-    if version < MIX_VERSION and "mix" in data:
-        problems.append(f"`mix` needs `version` {MIX_VERSION}, got {version}.")
-        version = MIX_VERSION  # so that what else is wrong is said too
-    model = POLICY_FILES[version]
+    needed = version  # so that what else is wrong is said too
+    for key, first, is_there in (
+        ("mix", MIX_VERSION, "mix" in data),
+        ("schedule", SCHEDULE_VERSION, data.get("schedule") is not None),
+    ):
+        if version < first and is_there:
+            problems.append(f"`{key}` needs `version` {first}, got {version}.")
+            needed = first
+    model = POLICY_FILES[needed]
     try:
-        file = model.model_validate(data | {"version": version})
+        file = model.model_validate(data | {"version": needed})
     except ValidationError as error:
         problems += problems_of(error, model)
-    problems = first_problems([*problems, *first_problems(_op_problems(data))])
+    meanings = itertools.chain(_op_problems(data), _schedule_problems(data))
+    problems = first_problems([*problems, *first_problems(meanings)])
     if problems:
         raise FormatError(what, problems)
     try:
@@ -182,6 +223,7 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
             interpolation=file.interpolation,
             fill=file.fill,
             mix=_mix(file),
+            schedule=_schedule(file.schedule),
         )
     except PolicySearchError as error:
         raise FormatError(what, [str(error)]) from None
@@ -192,6 +234,8 @@ def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
     """Turns a policy document into plain data in the file format, in a fixed order of keys."""
     policy = document.policy
     version = 1 if policy.mix is None else MIX_VERSION
+    if policy.schedule is not None:
+        version = SCHEDULE_VERSION
     result: dict[str, Any] = {"format": POLICY_FORMAT, "version": version}
     if document.name is not None:
         result["name"] = document.name
@@ -211,7 +255,7 @@ def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
     if policy.mix is not None:
         result["mix"] = dataclasses.asdict(policy.mix)
     return result | {
-        "schedule": None,
+        "schedule": None if policy.schedule is None else _schedule_dict(policy.schedule),
         "provenance": dict(document.provenance),
         "verdict": None if document.verdict is None else dict(document.verdict),
     }
@@ -255,7 +299,7 @@ def _checked_version(data: Any, what: str) -> int:
         )
     known = list(POLICY_FILES)
     if isinstance(version, bool) or version not in known:  # True equals 1
-        rule = " or ".join(map(str, known))
+        rule = f"{', '.join(map(str, known[:-1]))} or {known[-1]}"
         raise FormatError(what, [f"`version` must be {rule}, got {shortened(version)}."])
     return known[known.index(version)]
 
@@ -312,6 +356,16 @@ def _op_problems(data: dict[str, Any]) -> Iterator[str]:
             yield f"{problem} ({where})"
 
 
+def _schedule_problems(data: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the knots of a file that have the right shape."""
+    try:
+        _schedule(_Schedule.model_validate(data.get("schedule")))
+    except ValidationError:
+        return  # reported as a wrong shape, or not there
+    except PolicySearchError as error:
+        yield f"{error} (in schedule.knots)"
+
+
 def _raw_calls(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Op calls of parsed JSON, with their places; parts of a wrong shape are passed over."""
     for i, sub in enumerate(_list_in(data, "sub_policies")):
@@ -341,6 +395,16 @@ def _mix(file: PolicyFile) -> Mix | None:
     if not isinstance(file, PolicyFile2) or file.mix is None:
         return None
     return Mix(file.mix.width, file.mix.alpha)
+
+
+def _schedule(schedule: _Schedule | None) -> Schedule | None:
+    if schedule is None:
+        return None
+    return Schedule(tuple((knot.progress, knot.strength) for knot in schedule.knots))
+
+
+def _schedule_dict(schedule: Schedule) -> dict[str, Any]:
+    return {"knots": [{"progress": p, "strength": s} for p, s in schedule.knots]}
 
 
 def _sub_policy(sub: _SubPolicy, modality: str) -> SubPolicy:

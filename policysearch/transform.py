@@ -7,6 +7,7 @@ counter-based, the result for a sample depends on (seed, epoch, index) only.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from policysearch.draws import Drawer, Drawn
-from policysearch.errors import InvalidValueError
+from policysearch.draws import Drawer, Drawn, checked_progress
+from policysearch.errors import InvalidValueError, shortened
 from policysearch.modalities import Batch, Modality, modality_of
 from policysearch.modalities.base import OneByOne
 from policysearch.named import PolicySource, resolve_policy
@@ -58,6 +59,7 @@ class _Ahead:
     """Draws for the calls to come; because draws are counter-based, they may be early."""
 
     stream: int
+    progress: float | None
     calls: range
     samples: OneByOne
 
@@ -93,6 +95,32 @@ class PolicyTransform(torch.nn.Module):
         self._calls = iter(range(_N_CALLS))  # taken from in one step: threads never share a draw
         self._epoch = 0
         self._ahead: _Ahead | None = None
+        self._progress: Tensor | None = None
+        if policy.schedule is not None:
+            self._progress = torch.full((1,), math.nan, dtype=torch.float64, device="cpu")
+        self._share_progress()
+
+    def _share_progress(self) -> None:
+        """Lets loader workers hear of the progress, persistent ones too."""
+        if self._progress is not None:
+            self._progress.share_memory_()  # type: ignore[no-untyped-call]
+
+    def set_progress(self, progress: float) -> None:
+        """Says which share of the training is done, from 0 to 1, for a policy with a schedule.
+
+        Call it before each epoch with `epoch / n_epochs`, so that the schedule stretches over a
+        training of any length; without it such a policy refuses to draw. Other policies take no
+        notice. Loader workers hear of it as well.
+        """
+        share = checked_progress(progress)
+        if share.ndim:
+            raise InvalidValueError(f"`progress` must be one number, got {shortened(progress)}.")
+        if self._progress is not None:
+            self._progress.fill_(float(share))
+
+    def _said_progress(self) -> float | None:
+        said = math.nan if self._progress is None else self._progress.item()
+        return None if math.isnan(said) else said
 
     @property
     def _modality(self) -> Modality:
@@ -102,9 +130,21 @@ class PolicyTransform(torch.nn.Module):
         """Sets the epoch that draws with an explicit `index` belong to."""
         self._epoch = int(epoch)
 
-    def draw(self, indices: ArrayLike, epoch: ArrayLike | None = None) -> Drawn:
-        """Draws for samples given by their indices, as plain data (see `Drawn`)."""
-        return self._drawer.draw(indices, self._epoch if epoch is None else epoch)
+    def draw(
+        self,
+        indices: ArrayLike,
+        epoch: ArrayLike | None = None,
+        progress: ArrayLike | None = None,
+    ) -> Drawn:
+        """Draws for samples given by their indices, as plain data (see `Drawn`).
+
+        Epoch and progress are for each sample or one for all; by default what `set_epoch` and
+        `set_progress` said.
+        """
+        epoch = self._epoch if epoch is None else epoch
+        return self._drawer.draw(
+            indices, epoch, self._said_progress() if progress is None else progress
+        )
 
     def replay(self, x: Any, drawn: Drawn, *, lengths: Any = None, y: Any = None) -> Any:
         """Applies a recorded draw to a sample or batch: the same values again."""
@@ -127,7 +167,8 @@ class PolicyTransform(torch.nn.Module):
           y: Targets, passed through; when given, the result is `(x, y)`. Operations that stay
             within a class (see `policysearch ops`) need the classes here.
           index: Dataset index of the sample, or one per sample of a batch. The result is then a
-            function of (seed, epoch, index). Without it, every call draws afresh: reproducible
+            function of (seed, epoch, index), and of the progress where the policy has a schedule.
+            Without it, every call draws afresh: reproducible
             for a fixed order of calls.
           epoch: Epoch for `index`; default is what `set_epoch` said.
           lengths: Steps of each series that are no padding, which is left as it is; whole numbers
@@ -158,29 +199,41 @@ class PolicyTransform(torch.nn.Module):
         """Draws for the next samples of this stream; loader workers have streams apart."""
         worker = torch.utils.data.get_worker_info()
         stream = -1 if worker is None else worker.seed
+        progress = self._said_progress()
         calls = list(itertools.islice(self._calls, len(batch)))
         if len(calls) != 1:
-            return self._augmented(batch, self._drawer.draw(np.array(calls), stream))
+            return self._augmented(batch, self._drawer.draw(np.array(calls), stream, progress))
         first = calls[0]
         ahead = self._ahead
-        if ahead is None or ahead.stream != stream or first not in ahead.calls:
+        if (
+            ahead is None
+            or (ahead.stream, ahead.progress) != (stream, progress)
+            or first not in ahead.calls
+        ):
             coming = range(first, first + _N_AHEAD)
-            drawn = self._drawer.draw(np.array(coming), stream)
+            drawn = self._drawer.draw(np.array(coming), stream, progress)
             one_by_one = self._modality.one_by_one(drawn, self.policy)
-            self._ahead = ahead = _Ahead(stream, coming, one_by_one)
+            self._ahead = ahead = _Ahead(stream, progress, coming, one_by_one)
         return ahead.samples.apply(batch, first - ahead.calls.start)
 
-    def each(self, samples: Sequence[Any], index: ArrayLike, epoch: ArrayLike) -> list[Any]:
+    def each(
+        self,
+        samples: Sequence[Any],
+        index: ArrayLike,
+        epoch: ArrayLike,
+        progress: ArrayLike | None = None,
+    ) -> list[Any]:
         """Augments single samples of any shapes: `[transform(x, index=i, epoch=e), ...]`, faster.
 
         Args:
           samples: Single samples, see the class.
           index: Dataset index of each.
           epoch: Epoch of each, or one for all.
+          progress: Likewise; default is what `set_progress` said.
         """
         if not (self.training and self.policy.sub_policies):
             return list(samples)
-        one_by_one = self._modality.one_by_one(self.draw(index, epoch), self.policy)
+        one_by_one = self._modality.one_by_one(self.draw(index, epoch, progress), self.policy)
         results = []
         for row, sample in enumerate(samples):
             batch, restore = self._modality.take_in(sample)
@@ -189,6 +242,10 @@ class PolicyTransform(torch.nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ahead": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._share_progress()  # copies are not shared
 
     def extra_repr(self) -> str:
         """Policy digest and seed, for printing a model."""
@@ -219,9 +276,14 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
     Args:
       dataset: Yields tuples or lists `(x, *rest)`; any sample that `transform` takes as `x`.
       transform: Applied to `x`.
+      n_epochs: Length of the training, over which a policy with a schedule stretches it: the
+        progress of a sample is the middle of its epoch, `(visit + 0.5) / n_epochs`. Without it,
+        `transform.set_progress` says the progress; other policies need neither.
     """
 
-    def __init__(self, dataset: Any, transform: PolicyTransform) -> None:
+    def __init__(
+        self, dataset: Any, transform: PolicyTransform, n_epochs: int | None = None
+    ) -> None:
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
             raise InvalidValueError(
                 "`dataset` must be map-style, with `len(dataset)` and `dataset[i]`, got "
@@ -232,8 +294,13 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
                 "`transform` must be a PolicyTransform, such as `load_policy(...)` gives, got "
                 f"{type(transform).__name__}."
             )
+        if n_epochs is not None and not (type(n_epochs) is int and n_epochs > 0):
+            raise InvalidValueError(
+                f"`n_epochs` must be a whole number above 0, got {shortened(n_epochs)}."
+            )
         self.dataset = dataset
         self.transform = transform
+        self.n_epochs = n_epochs
         self._visits = torch.zeros(len(dataset), dtype=torch.int64, device="cpu")
         self._visits.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -262,8 +329,9 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
                     "`dataset` must yield tuples (x, *rest), such as (image, label), got "
                     f"{type(item).__name__}."
                 )
+        visits = [self._visit(place) for place in places]
         augmented = self.transform.each(
-            [item[0] for item in items], places, [self._visit(place) for place in places]
+            [item[0] for item in items], places, visits, self._progress(visits)
         )
         return [(x, *item[1:]) for x, item in zip(augmented, items, strict=True)]
 
@@ -272,6 +340,19 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
         if not 0 <= place < len(self._visits):
             raise IndexError(f"index {index} is out of range for {len(self)} samples")
         return place
+
+    def _progress(self, visits: list[int]) -> list[float] | None:
+        n_epochs = self.n_epochs
+        if n_epochs is None or self.transform.policy.schedule is None:
+            return None
+        if max(visits, default=0) >= n_epochs:
+            raise InvalidValueError(
+                f"A sample is read more often than `n_epochs` ({n_epochs}) says, so the strength "
+                "of the policy is not known. Give the true number of epochs; where a sampler "
+                "repeats samples, leave it out and call `transform.set_progress` before each "
+                "epoch."
+            )
+        return [(visit + 0.5) / n_epochs for visit in visits]
 
     def _visit(self, place: int) -> int:
         visits = self._visits.numpy()

@@ -17,7 +17,7 @@ from policysearch.errors import shortened
 
 _MAX_SHOWN = 20
 _MAX_PLACE = 120
-_SHARES = {"probability", "fill"}
+_SHARES = {"probability", "fill", "progress", "strength"}
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:

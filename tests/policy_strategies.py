@@ -3,7 +3,17 @@
 from hypothesis import strategies as st
 
 from policysearch.ops.registry import OpSpec, op_table
-from policysearch.policy import INTERPOLATIONS, MAX_WIDTH, Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import (
+    INTERPOLATIONS,
+    MAX_KNOTS,
+    MAX_WIDTH,
+    Mix,
+    OpCall,
+    Policy,
+    Schedule,
+    Stage,
+    SubPolicy,
+)
 
 SPECS = list(op_table("image").values())
 POSITIVE = st.floats(1e-3, 1e3)
@@ -27,12 +37,24 @@ SUB_POLICIES = st.builds(
     SubPolicy, st.lists(STAGES, min_size=1, max_size=3).map(tuple), weight=POSITIVE
 )
 MIXES = st.builds(Mix, st.integers(1, MAX_WIDTH), st.floats(0.01, 100.0))
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Schedule:
+    """Knots at any places; the ends and neighbours of equal strength among the strengths."""
+    inner = draw(st.sets(st.integers(1, 999), max_size=MAX_KNOTS - 2))
+    places = [0.0, *(place / 1000 for place in sorted(inner)), 1.0]
+    strengths = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0.0, 1.0)
+    return Schedule(tuple((place, draw(strengths)) for place in places))
+
+
 POLICIES = st.builds(
     Policy,
     st.lists(SUB_POLICIES, max_size=4).map(tuple),
     interpolation=st.sampled_from(INTERPOLATIONS),
     fill=st.floats(0.0, 1.0),
     mix=st.none() | MIXES,
+    schedule=st.none() | schedules(),
 )
 
 JUNK = st.recursive(

@@ -1,4 +1,4 @@
-"""Pinned meanings: files of versions 1 and 2 and what `image-1` makes of them.
+"""Pinned meanings: files of versions 1 to 3 and what `image-1` makes of them.
 
 A failure here says that a policy file in somebody's hands now means something else. Do not mend
 the numbers: make a new `version` or `ops_version`, and keep these.
@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from policysearch.ops.registry import op_table
-from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Schedule, Stage, SubPolicy
 from policysearch.policy_json import PolicyDocument, policy_to_dict, read_policy_file
 from policysearch.transform import PolicyTransform
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "image_1.json").read_text())
 MIXED = json.loads((GOLDEN / "mix_1.json").read_text())
+SCHEDULED = json.loads((GOLDEN / "schedule_1.json").read_text())
 
 
 def images(n):
@@ -105,7 +106,22 @@ def test_the_policy_file_of_version_2_is_written_as_it_was():
     assert policy_to_dict(read_policy_file(GOLDEN / "policy_v2.json")) == data
 
 
-@pytest.mark.parametrize(("version", "digest"), [(1, "d1b8f69e1b1c5a87"), (2, MIXED["digest"])])
+def test_the_policy_file_of_version_3_is_that_of_version_2_with_a_schedule():
+    second, third = (read_policy_file(GOLDEN / f"policy_v{i}.json") for i in (2, 3))
+    schedule = Schedule(((0.0, 0.25), (0.4, 1.0), (1.0, 0.5)))
+    assert third.policy == dataclasses.replace(second.policy, schedule=schedule)
+    assert dataclasses.replace(third, policy=second.policy) == second
+
+
+def test_the_policy_file_of_version_3_is_written_as_it_was():
+    data = json.loads((GOLDEN / "policy_v3.json").read_text())
+    assert policy_to_dict(read_policy_file(GOLDEN / "policy_v3.json")) == data
+
+
+@pytest.mark.parametrize(
+    ("version", "digest"),
+    [(1, "d1b8f69e1b1c5a87"), (2, MIXED["digest"]), (3, SCHEDULED["digest"])],
+)
 def test_a_policy_has_the_digest_it_had(version, digest):
     assert read_policy_file(GOLDEN / f"policy_v{version}.json").policy.digest() == digest
 
@@ -128,6 +144,18 @@ def test_a_mixed_policy_and_a_seed_make_the_pixels_they_made():
     policy = read_policy_file(GOLDEN / "policy_v2.json").policy
     y = PolicyTransform(policy, seed=7)(images(12), index=range(12), epoch=1)
     assert digest(y) == MIXED["pixels"]
+
+
+@pytest.mark.parametrize("progress", SCHEDULED["at"])
+def test_a_scheduled_policy_a_seed_and_a_progress_draw_and_make_what_they_did(progress):
+    policy = read_policy_file(GOLDEN / "policy_v3.json").policy
+    transform = PolicyTransform(policy, seed=7)
+    transform.set_progress(float(progress))
+    expected = SCHEDULED["at"][progress]
+    drawn = transform.draw(range(12), epoch=1)
+    assert (drawn.op_index >= 0).sum(axis=1).tolist() == expected["n_applied"]
+    assert np.abs(drawn.magnitude).sum(axis=1) == pytest.approx(expected["magnitude"], rel=1e-12)
+    assert digest(transform(images(12), index=range(12), epoch=1)) == expected["pixels"]
 
 
 def test_a_policy_and_a_seed_draw_what_they_drew():

@@ -1,5 +1,6 @@
 """The image proxy: a training that belongs to its seed alone, and a score on clean data."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -14,7 +15,7 @@ from policysearch.errors import InvalidValueError
 from policysearch.metrics import scores
 from policysearch.named import resolve_policy
 from policysearch.objectives.from_scratch import FromScratch
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import OpCall, Policy, Schedule, Stage, SubPolicy
 from policysearch.proxies import training
 from policysearch.proxies.image import (
     ImageProxy,
@@ -192,3 +193,22 @@ def test_probes_are_answered_beside_a_score_that_they_do_not_change():
     assert probed.score == plain.score
     assert metrics["none@1:accuracy"] == metrics["accuracy"]
     assert metrics["all@1:log_loss"] != metrics["log_loss"]
+
+
+def test_the_strength_of_the_augmentation_follows_the_progress_of_the_training():
+    data, n_epochs = stripes(400), 5
+    invert = Policy((SubPolicy((Stage((OpCall("invert"),)),)),), schedule=Schedule.even([0, 1]))
+    batches = ImageProxy(data, invert, n_epochs, 0, ImageProxyConfig(batch_size=400))._batches()
+    plain = ImageProxy(data, Policy(), n_epochs, 0, ImageProxyConfig(batch_size=400))._batches()
+    for epoch, ((x, _), (clean, _)) in enumerate(zip(batches, plain, strict=True)):
+        share = float((x != clean).flatten(1).any(1).double().mean())
+        strength = (epoch + 0.5) / n_epochs
+        assert abs(share - strength) < 5 * (strength * (1 - strength) / 400) ** 0.5
+
+
+def test_full_strength_throughout_trains_as_no_schedule_does():
+    data = stripes()
+    full = dataclasses.replace(UNIFORM, schedule=Schedule.even([1, 1, 1]))
+    assert torch.equal(weights(trained(data, full).network), weights(trained(data).network))
+    half = dataclasses.replace(UNIFORM, schedule=Schedule.even([0.5, 0.5]))
+    assert not torch.equal(weights(trained(data, half).network), weights(trained(data).network))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policy_strategies import POLICIES
 
 from policysearch.errors import InvalidValueError
-from policysearch.policy import MAX_CALLS, Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import MAX_CALLS, Mix, OpCall, Policy, Schedule, Stage, SubPolicy
 
 ROTATE = OpCall("rotate", 0, 30, unit="deg")
 INVERT = OpCall("invert")
@@ -49,6 +49,18 @@ def policy_of(*stages: Stage, weight: float = 1.0) -> Policy:
         (lambda: Mix(alpha=0), "`alpha` must be above 0 and at most 100, got 0"),
         (lambda: Mix(alpha=101), "`alpha` must be above 0 and at most 100, got 101"),
         (lambda: Mix(alpha=math.nan), "`alpha` must be a finite number, got nan"),
+        (lambda: Schedule(((0, 1),)), "`knots` must hold 2 to 16 entries, got 1"),
+        (lambda: Schedule.even([1] * 17), "`knots` must hold 2 to 16 entries, got 17"),
+        (lambda: Schedule.even([]), "`knots` must hold 2 to 16 entries, got 0"),
+        (lambda: Schedule.even([1]), "`knots` must hold 2 to 16 entries, got 1"),
+        (lambda: Schedule.even([0, 1.2]), r"`strength` must be in \[0, 1\], got 1\.2"),
+        (lambda: Schedule.even([True, 1]), "`strength` must be a finite number, got True"),
+        (lambda: Schedule(((0, 1), (math.nan, 1))), "`progress` must be a finite number, got nan"),
+        (lambda: Schedule(((0, 1), (2, 1))), r"`progress` must be in \[0, 1\], got 2"),
+        (lambda: Schedule(((0, 1), (0.9, 1))), r"`progress` must rise from 0 .*got \[0, 0\.9\]"),
+        (lambda: Schedule(((0.1, 1), (1, 1))), "`progress` must rise from 0 at the first knot"),
+        (lambda: Schedule(((0, 1), (0, 0), (1, 1))), "`progress` must rise from 0 at the first"),
+        (lambda: Schedule(((0, 1, 1), (1, 1))), r"must be a pair .* got \(0, 1, 1\)"),
         (lambda: Policy(interpolation="cubic"), "one of nearest, bilinear, got 'cubic'"),
         (lambda: Policy((SubPolicy((Stage((INVERT,)),)),) * 1001), "at most 1000 entries"),
     ],
@@ -135,6 +147,8 @@ def test_the_digest_does_not_see_order_duplicates_scale_and_what_never_applies(p
         dataclasses.replace(policy_of(Stage((ROTATE,))), fill=0.5),
         dataclasses.replace(policy_of(Stage((ROTATE,))), interpolation="bilinear"),
         dataclasses.replace(policy_of(Stage((ROTATE,))), mix=Mix(1)),
+        dataclasses.replace(policy_of(Stage((ROTATE,))), schedule=Schedule.even([1, 0.9])),
+        dataclasses.replace(policy_of(Stage((ROTATE,))), schedule=Schedule.even([0.5, 0.5])),
         Policy(),
     ],
 )
@@ -148,6 +162,19 @@ def test_the_digest_sees_every_part_of_a_mix():
     assert len({dataclasses.replace(policy, mix=mix).digest() for mix in mixes}) == len(mixes)
     assert Mix(3, 1) == Mix(3, 1.0)
     assert repr(Mix(3, 1)) == repr(Mix(3, 1.0))
+
+
+def test_the_digest_sees_strengths_and_no_knots_between_them():
+    policy = policy_of(Stage((ROTATE,)))
+    for short, long in (
+        (None, Schedule.even([1, 1, 1])),
+        (Schedule.even([0.2, 1]), Schedule(((0, 0.2), (0.25, 0.4), (0.5, 0.6), (1, 1)))),
+        (Schedule.even([0, 1, 0]), Schedule.even([0, 0.5, 1, 0.5, 0])),
+    ):
+        a, b = (dataclasses.replace(policy, schedule=schedule) for schedule in (short, long))
+        assert a.digest() == b.digest()
+        assert b.canonical().schedule == short
+    assert policy.at_full_strength() == policy == b.at_full_strength()
 
 
 def test_the_normal_form_is_short():
@@ -173,6 +200,8 @@ def test_the_normal_form_is_short():
         policy_of(Stage((ROTATE,), 0.0)),
         dataclasses.replace(policy_of(Stage((IDENTITY,))), mix=Mix()),
         Policy(mix=Mix()),
+        Policy(schedule=Schedule.even([0.5, 1])),
+        dataclasses.replace(policy_of(Stage((INVERT,))), schedule=Schedule.even([0, 0])),
     ],
 )
 def test_a_policy_that_changes_nothing_has_the_digest_of_no_augmentation(policy):

@@ -12,7 +12,7 @@ from policy_strategies import JUNK, POLICIES
 from policysearch.errors import FormatError, PolicySearchError
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import check_policy
-from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Schedule, Stage, SubPolicy
 from policysearch.policy_json import (
     POLICY_FILES,
     PolicyDocument,
@@ -34,6 +34,11 @@ def file_of(*ops, **fields):
 
 def mixed_file(**fields):
     return file_of(rotate(), version=2, mix=fields)
+
+
+def scheduled_file(*knots):
+    entries = [{"progress": progress, "strength": strength} for progress, strength in knots]
+    return file_of(rotate(), version=3, schedule={"knots": entries})
 
 
 def rotate(**fields):
@@ -92,6 +97,13 @@ def test_a_file_is_of_the_oldest_version_that_can_hold_it():
     assert document.policy.mix == Mix(2, 1.0)
     written = policy_to_dict(document)
     assert (written["version"], written["mix"]) == (2, {"width": 2, "alpha": 1.0})
+    assert policy_from_dict(file_of(rotate(), version=3, mix=None, schedule=None)).policy == policy
+    document = policy_from_dict(scheduled_file((0, 0.25), (1, 1)))
+    assert document.policy.schedule == Schedule(((0.0, 0.25), (1.0, 1.0)))
+    written = policy_to_dict(document)
+    assert written["version"] == 3
+    assert written["schedule"] == scheduled_file((0.0, 0.25), (1.0, 1.0))["schedule"]
+    assert "mix" not in written
 
 
 @pytest.mark.parametrize("name", policy_files())
@@ -117,9 +129,12 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
     good = file_of(rotate(unit="deg"), {"one_of": [rotate(weight=1.0), {"op": "invert"}]})
     good |= {"name": "n", "fill": 0.5, "provenance": {}, "verdict": None, "schedule": None}
     if data.draw(st.booleans()):
-        good |= {"version": 2, "mix": {"width": 2, "alpha": 0.5}}
+        good |= {"version": 3, "mix": {"width": 2, "alpha": 0.5}}
+        good |= {"schedule": scheduled_file((0.0, 0.5), (1.0, 1.0))["schedule"]}
     places = [good, good["sub_policies"][0], *good["sub_policies"][0]["ops"]]
     places += [good["sub_policies"], good["sub_policies"][0]["ops"], good.get("mix", good)]
+    if good["schedule"]:
+        places += [good["schedule"], good["schedule"]["knots"], good["schedule"]["knots"][0]]
     place = data.draw(st.sampled_from(places))
     keys = list(place) if isinstance(place, dict) else range(len(place))
     place[data.draw(st.sampled_from(list(keys)))] = data.draw(JUNK)
@@ -141,15 +156,15 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
         ({}, "`format` must be 'policysearch.policy', got None."),
         (file_of(format="optuna"), "`format` must be 'policysearch.policy', got 'optuna'."),
         (
-            file_of(rotate(), version=3),
-            "`version` must be at most 2, got 3: it was written by a newer policysearch. "
+            file_of(rotate(), version=4),
+            "`version` must be at most 3, got 4: it was written by a newer policysearch. "
             "Upgrade it: pip install -U policysearch.",
         ),
-        (file_of(rotate(), version=10**5000), "`version` must be at most 2, got a whole number"),
-        (file_of(rotate(), version=0), "`version` must be 1 or 2, got 0."),
-        (file_of(rotate(), version=True), "`version` must be 1 or 2, got True."),
-        (file_of(rotate(), version="1"), "`version` must be 1 or 2, got '1'."),
-        (file_of(rotate(), version=[1]), "`version` must be 1 or 2, got [1]."),
+        (file_of(rotate(), version=10**5000), "`version` must be at most 3, got a whole number"),
+        (file_of(rotate(), version=0), "`version` must be 1, 2 or 3, got 0."),
+        (file_of(rotate(), version=True), "`version` must be 1, 2 or 3, got True."),
+        (file_of(rotate(), version="1"), "`version` must be 1, 2 or 3, got '1'."),
+        (file_of(rotate(), version=[1]), "`version` must be 1, 2 or 3, got [1]."),
         (file_of(rotate(), mix={"width": 3}), "`mix` needs `version` 2, got 1."),
         (file_of(rotate(), mix=None), "`mix` needs `version` 2, got 1."),
         (
@@ -229,7 +244,29 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
             ".ops[0].one_of[0]).",
         ),
         (file_of(rotate(weight=2.0)), "Unknown key `weight` (in sub_policies[0].ops[0])."),
-        (file_of(rotate(), schedule=[]), "`schedule` must be None, got []."),
+        (file_of(rotate(), schedule=[]), "`schedule` needs `version` 3, got 1."),
+        (file_of(rotate(), schedule=[]), "`schedule` must be an object, got []."),
+        (
+            scheduled_file((0, 1)),
+            "`knots` must hold at least 2 entries, got 1 (in schedule).",
+        ),
+        (
+            scheduled_file(*[(i / 16, 1) for i in range(17)]),
+            "`knots` must hold at most 16 entries, got 17 (in schedule).",
+        ),
+        (
+            scheduled_file((0, 1.5), (1, 1)),
+            "`strength` must be in [0, 1], got 1.5 (in schedule.knots[0]).",
+        ),
+        (
+            scheduled_file((0, 1), (0.5, 1)),
+            "`progress` must rise from 0 at the first knot to 1 at the last, got [0.0, 0.5]. "
+            "(in schedule.knots)",
+        ),
+        (
+            file_of(rotate(), version=3, schedule={"knots": [{"progress": 0, "strenth": 1}] * 2}),
+            "Unknown key `strenth` (in schedule.knots[0]). Did you mean `strength`?",
+        ),
         (file_of(rotate(), provenance={"x": math.nan}), "`x` must be a finite number, got nan"),
     ],
 )
@@ -243,6 +280,17 @@ def test_a_mix_in_an_old_file_hides_no_other_problem():
         "`mix` needs `version` 2, got 1.",
         "`fill` must be in [0, 1], got 2.",
         "`width` must be greater than or equal to 1, got 0 (in mix).",
+    )
+
+
+def test_a_schedule_in_an_old_file_hides_no_other_problem():
+    data = scheduled_file((0, 1), (0, 1)) | {"version": 1, "fill": 2, "mix": None}
+    assert problems_of(data) == (
+        "`mix` needs `version` 2, got 1.",
+        "`schedule` needs `version` 3, got 1.",
+        "`fill` must be in [0, 1], got 2.",
+        "`progress` must rise from 0 at the first knot to 1 at the last, got [0.0, 0.0]. "
+        "(in schedule.knots)",
     )
 
 

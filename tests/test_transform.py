@@ -116,9 +116,10 @@ def test_what_is_drawn_for_a_stage_says_nothing_of_another():
 @given(POLICIES, st.integers(0, 2**40), st.lists(st.integers(0, 2**40), max_size=6))
 def test_a_sample_is_drawn_alike_in_any_batch(policy, seed, indices):
     drawer = Drawer(policy, seed)
-    together = drawer.draw(indices, 5)
+    progress = [i / 7 for i in range(len(indices))]
+    together = drawer.draw(indices, 5, progress)
     for i, index in enumerate(indices):
-        alone = drawer.draw([index], 5)
+        alone = drawer.draw([index], 5, progress[i])
         assert alone.names(0) == together.names(i)
         np.testing.assert_array_equal(alone.extra[0], together.extra[i])
 
@@ -149,6 +150,7 @@ def test_a_batch_is_its_samples_one_by_one(name, dtype):
 @given(POLICIES)
 def test_a_batch_is_its_samples_for_any_policy(policy):
     transform = PolicyTransform(policy, seed=1)
+    transform.set_progress(0.3)
     x = images(6, height=9, width=7)
     batch = transform(x, index=range(6))
     assert batch.shape == x.shape

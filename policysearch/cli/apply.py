@@ -73,6 +73,7 @@ def command(
         check_images,
         find_files,
     )
+    from policysearch.cli.output import say
 
     check_folders(src, dst, is_forced=is_forced)
     found = find_files(src)
@@ -81,6 +82,10 @@ def command(
     watch = _silent if is_quiet else _watched
     if not skip_bad:
         check_images(src, found, watch)
+    if chosen.schedule is not None:
+        chosen = chosen.at_full_strength()
+        if not is_quiet:
+            say("The strength of this policy changes over a training; the copies get all of it.")
     report = augment(chosen, src, dst, found, n_copies=copies, seed=seed, watch=watch)
     if report.n_written == 0:
         raise DataError(f"No image in '{src}' can be augmented:\n{bad_text(report.bad)}")

@@ -112,6 +112,7 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
         from policysearch.report.words import (
             describe,
             mix_sentence,
+            schedule_sentence,
             summarize,
             summary_sentence,
         )
@@ -122,6 +123,7 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
             "summary": dataclasses.asdict(summarize(document.policy)),
             "sentence": summary_sentence(document.policy),
             "mixing": mix_sentence(document.policy),
+            "schedule": schedule_sentence(document.policy),
             "blocks": [dataclasses.asdict(block) for block in describe(document.policy)],
             "policy": policy_to_dict(document),
         }
@@ -132,13 +134,14 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
 
 def _show_policy(document: PolicyDocument, text: str) -> None:
     from policysearch.cli.output import emit, emit_paragraph, escaped_line
-    from policysearch.report.words import mix_sentence, summary_sentence
+    from policysearch.report.words import mix_sentence, schedule_sentence, summary_sentence
 
     policy = document.policy
     emit(f"Policy '{escaped_line(document.name or text)}'")
     emit_paragraph(summary_sentence(policy), "  ")
-    if mixing := mix_sentence(policy):
-        emit_paragraph(mixing, "  ")
+    for sentence in (mix_sentence(policy), schedule_sentence(policy)):
+        if sentence:
+            emit_paragraph(sentence, "  ")
     _show_blocks(document)
     if policy.modality == "image" and policy.sub_policies:
         fill = "black" if policy.fill == 0 else f"{policy.fill:.0%} of the range"

@@ -151,6 +151,7 @@ class TorchProxy(abc.ABC):
         """Log-probabilities of augmented data (see `Proxy`)."""
         n_copies = max(1, min(MAX_COPIES, math.ceil(N_AUGMENTED / len(data))))
         copies = data.take(np.tile(np.arange(len(data)), n_copies))
+        policy = policy.at_full_strength()  # no training goes on here, so there is no progress
         drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(np.arange(len(copies)))
         return self.predict(self.augmented(copies, drawn, policy)), copies.y
 
@@ -179,7 +180,8 @@ class TorchProxy(abc.ABC):
         started = time.perf_counter()
         indices = np.concatenate([i for _, i in block])
         epochs = np.concatenate([np.full(len(i), epoch) for epoch, i in block])
-        x = self.training_inputs(indices, drawer.draw(indices, epochs))
+        drawn = drawer.draw(indices, epochs, (epochs + 0.5) / self._n_epochs)
+        x = self.training_inputs(indices, drawn)
         y = self._y[torch.from_numpy(indices).to(self.device)]
         self.augment_seconds += time.perf_counter() - started
         sizes = [len(i) for _, i in block]

@@ -27,6 +27,7 @@ from policysearch.report.words import (
     drawn_for,
     mix_sentence,
     percent,
+    schedule_sentence,
     summary_sentence,
 )
 from policysearch.seeding import uniforms
@@ -74,7 +75,7 @@ def contact_sheet(
     title: str,
     seed: int = 0,
 ) -> Image.Image:
-    """Draws the sheet of an image policy.
+    """Draws the sheet of an image policy, at full strength where that changes over a training.
 
     Args:
       policy: What to show.
@@ -92,6 +93,8 @@ def contact_sheet(
         raise InvalidValueError("A sheet needs at least one image and a label for each.")
     x = torch.from_numpy(np.ascontiguousarray(images[: n_images(policy)]))
     names = list(labels[: len(x)])
+    sentences = [summary_sentence(policy), mix_sentence(policy), schedule_sentence(policy)]
+    policy = policy.at_full_strength()
     if shows_ops(policy):
         levels = _LEVELS if _has_ranges(policy) else _FIXED
         groups = [Group(text, names) for text, _ in levels]
@@ -101,7 +104,7 @@ def contact_sheet(
         groups = [Group("", names)]
         rows, n_left_out = _sub_policy_rows(policy, x, seed)
     first = [as_pictures(x)] * len(groups)
-    notes = [summary_sentence(policy), mix_sentence(policy), _note(policy, n_left_out)]
+    notes = [*sentences, _note(policy, n_left_out)]
     return draw_sheet(title, notes, groups, [Row("original", [], first), *rows])
 
 

@@ -148,6 +148,23 @@ def mix_sentence(policy: Policy) -> str:
     )
 
 
+def schedule_sentence(policy: Policy) -> str:
+    """How the strength changes over a training; empty when it does not."""
+    if policy.schedule is None or not policy.sub_policies:
+        return ""
+    *before, (_, last) = [(_progress_text(at), strength) for at, strength in policy.schedule.knots]
+    knots = [f"{percent(strength)} {at}" for at, strength in before]
+    return (
+        f"Strength over the training: {', '.join(knots)} and {percent(last)} at its end, in "
+        "straight lines between. Magnitudes shrink with it, and operations without one come less "
+        "often; all figures here are for full strength."
+    )
+
+
+def _progress_text(progress: float) -> str:
+    return "at the start" if progress == 0 else f"after {percent(progress)}"
+
+
 def describe(policy: Policy) -> list[Block]:
     """Every sub-policy in words, in the order of the file."""
     total = sum(sub.weight for sub in policy.sub_policies)

@@ -11,13 +11,13 @@ from PIL import Image
 
 from policysearch import cli
 from policysearch.cli.image_store import open_image
-from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Schedule, Stage, SubPolicy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 
 
-def policy_file(path, *calls, fill=0.0, mix=None):
+def policy_file(path, *calls, **fields):
     """A policy that always applies the given ops, in order."""
-    policy = Policy((SubPolicy(tuple(Stage((call,)) for call in calls)),), fill=fill, mix=mix)
+    policy = Policy((SubPolicy(tuple(Stage((call,)) for call in calls)),), **fields)
     write_policy_file(path, PolicyDocument(policy))
     return str(path)
 
@@ -175,6 +175,15 @@ def test_what_is_opaque_and_what_is_clear_stay_so_when_chains_are_mixed(tmp_path
         with Image.open(path) as result:
             assert np.unique(np.asarray(result)[:4, :, 3]) == [0]
             assert np.unique(np.asarray(result)[4:, :, 3]) == [255]
+
+
+def test_a_schedule_is_applied_at_full_strength_and_that_is_said(photos, tmp_path, capsys):
+    for name, schedule in (("plain", None), ("rising", Schedule.even([0.1, 1]))):
+        path = policy_file(tmp_path / f"{name}.json", OpCall("invert"), schedule=schedule)
+        assert apply(path, photos, tmp_path / name) == 0
+        said = "copies get all of it" in capsys.readouterr().err
+        assert said == (schedule is not None)
+    assert files_of(tmp_path / "plain") == files_of(tmp_path / "rising")
 
 
 def test_an_image_is_turned_upright(flip, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """`policysearch show`."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,18 @@ def test_a_mixed_policy_says_that_chains_are_mixed_and_tells_equal_operations_on
     assert shown["mixing"].startswith("Mixed: three chains")
     assert shown["summary"]["n_chains"] == 3
     assert shown["policy"]["mix"] == {"width": 3, "alpha": 1.0}
+
+
+def test_a_scheduled_policy_says_how_its_strength_changes_and_is_drawn_at_full(tmp_path, capsys):
+    policy = Path(__file__).parents[1] / "golden" / "policy_v3.json"
+    sheet = tmp_path / "sheet.png"
+    assert cli.main(["show", str(policy), "--sheet", str(sheet)]) == 0
+    assert "Strength over the training: 25% at the start, 100%" in capsys.readouterr().out
+    assert sheet.exists()
+    assert cli.main(["show", str(policy), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["schedule"].startswith("Strength over the training")
+    assert len(shown["policy"]["schedule"]["knots"]) == 3
 
 
 def test_a_run_is_shown_with_verdict_trials_and_states(run, capsys):

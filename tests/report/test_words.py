@@ -8,12 +8,13 @@ import pytest
 from policysearch.draws import Drawer
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import get_spec, op_table
-from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Mix, OpCall, Policy, Schedule, Stage, SubPolicy
 from policysearch.report.op_words import IMAGE_PHRASES, call_text, magnitude_text
 from policysearch.report.words import (
     describe,
     mix_sentence,
     percent,
+    schedule_sentence,
     summarize,
     summary_sentence,
 )
@@ -131,6 +132,18 @@ def test_one_chain_is_blended_and_nothing_averaged():
 def test_mixing_nothing_is_no_augmentation():
     assert mix_sentence(Policy(mix=Mix())) == ""
     assert summary_sentence(Policy(mix=Mix())).startswith("No augmentation")
+
+
+def test_a_schedule_is_told_knot_by_knot():
+    plain = one_stage(OpCall("invert"))
+    schedule = Schedule(((0, 0.3), (0.25, 1), (1, 0.125)))
+    assert schedule_sentence(plain) == ""
+    assert schedule_sentence(Policy(schedule=schedule)) == ""
+    assert schedule_sentence(dataclasses.replace(plain, schedule=schedule)) == (
+        "Strength over the training: 30% at the start, 100% after 25% and 12.5% at its end, in "
+        "straight lines between. Magnitudes shrink with it, and operations without one come less "
+        "often; all figures here are for full strength."
+    )
 
 
 def test_choices_that_change_nothing_are_told_together():
