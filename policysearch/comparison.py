@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from policysearch import run as runs
 from policysearch.config import SearchConfig
 from policysearch.engines.base import Engine
 from policysearch.engines.local import LocalEngine
 from policysearch.errors import InvalidValueError, RunError
 from policysearch.files import json_text, write_atomic
+from policysearch.metrics import AXES, METRICS
 from policysearch.named import resolve_policy
 from policysearch.objectives.base import Objective
 from policysearch.policy import Policy
@@ -19,7 +22,7 @@ from policysearch.problems.base import Problem, Rung
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.seeding import derive_seed
-from policysearch.trial import Replicate, Task
+from policysearch.trial import Outcome, Replicate, Task
 from policysearch.verdict import Arm, make_verdict
 
 #: Makes the engine that evaluates an objective; the caller closes it.
@@ -96,7 +99,7 @@ class Comparison:
                 arms = {name: [policy] * len(seeds) for name, policy in self.arms.items()}
                 engine = engines.of("verdict")
                 results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs)
-            verdict = make_verdict(results, next(iter(self.arms)), seeds)
+            verdict = make_verdict(results, next(iter(self.arms)), seeds, config.metric)
             write_json(out / "verdict.json", verdict)
         self.progress({"event": "finished", "out": str(out), "verdict": verdict})
         return verdict
@@ -130,7 +133,7 @@ def run_arms(
     seeds: Sequence[int],
     n_epochs: int,
 ) -> list[Arm]:
-    """Trains every arm with every seed at full length and collects the test accuracies.
+    """Trains every arm with every seed at full length and collects its test metric.
 
     `arms` holds one policy per seed for each arm.
 
@@ -153,12 +156,38 @@ def run_arms(
             f"'{failed[0]}': {outcomes[failed[0]].message.strip()}\n"
             f"They are tried again by: policysearch resume {run.path}"
         )
-    result = []
-    for name in arms:
-        mine = [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))]
-        scores = tuple(outcome.metrics[0]["accuracy"] for outcome in mine)
-        result.append(Arm(name, scores, sum(outcome.seconds for outcome in mine)))
-    return result
+    metric = run.config.metric
+    return [
+        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], metric)
+        for name in arms
+    ]
+
+
+def _arm(name: str, outcomes: Sequence[Outcome], metric: str) -> Arm:
+    """An arm from the outcomes of its seeds."""
+    measured = [outcome.metrics[0] for outcome in outcomes]
+    if any(metric not in metrics for metrics in measured):
+        raise RunError(
+            f"The trainings of arm '{name}' did not measure '{metric}', only "
+            f"{', '.join(sorted(measured[0]))}. Choose another --metric."
+        )
+    resampled = tuple(outcome.resampled for outcome in outcomes)
+    return Arm(
+        name,
+        tuple(metrics[metric] for metrics in measured),
+        sum(outcome.seconds for outcome in outcomes),
+        resampled if all(resampled) else (),
+        {key: float(np.mean([m[key] for m in measured])) for key in _axes(measured, metric)},
+    )
+
+
+def _axes(measured: Sequence[Mapping[str, float]], metric: str) -> list[str]:
+    """What else every training measured."""
+    return [
+        name
+        for name in METRICS | AXES
+        if name != metric and all(name in metrics for metrics in measured)
+    ]
 
 
 def rung_seed(root: int, rung: str, i: int) -> int:

@@ -18,6 +18,7 @@ from policysearch.validation import problems_of
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=10**18)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"]
 
 
 def usable_cores() -> int:
@@ -66,6 +67,8 @@ class SearchConfig(BaseModel):
         half of it beyond.
       candidates: Policies that reach the confirmation.
       confirm_seeds: Fresh seeds of the confirmation, for each fold.
+      metric: What the final comparison measures on the test split, one of
+        `policysearch.metrics.METRICS`. The search goes by the log-loss in any case.
       verdict_seeds: Paired seeds of the final comparison.
       timeout_seconds: A task that takes longer is killed and retried; `None`: never.
       prune: Stop a trial whose running mean is worse than the median of earlier trials.
@@ -95,6 +98,9 @@ class SearchConfig(BaseModel):
     search_epochs: Count | None = None
     candidates: Annotated[int, Field(ge=1, le=1000)] = 12
     confirm_seeds: Annotated[int, Field(ge=1, le=1000)] = 4
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"] = (
+        "accuracy"
+    )
     verdict_seeds: Annotated[int, Field(ge=2, le=1000)] = 5
     timeout_seconds: Annotated[float, Field(gt=0)] | None = None
     prune: bool = True

@@ -203,7 +203,7 @@ class Study:
         ]
         arms["found"] = [selection.found] * len(seeds)
         verdict = run_arms(run, engine, stop, self.progress, arms, seeds, self.problem.epochs)
-        result = make_verdict(verdict, selection.chosen_arm, seeds)
+        result = make_verdict(verdict, selection.chosen_arm, seeds, self.config.metric)
         result["validation"] = selection.to_dict()
         return result
 

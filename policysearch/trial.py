@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Mapping
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,6 +58,8 @@ class Outcome:
     Attributes:
       score: Mean score over the finished replicates, lower is better; finite unless failed.
       metrics: One mapping per finished replicate, such as `{"log_loss": .., "accuracy": ..}`.
+      resampled: What the metric of the verdict would have been on other test samples, float32;
+        empty where nobody asks.
       seconds: Wall time of the task in its worker.
       failure: Kind, when failed.
       message: Reason, when failed; may be a traceback.
@@ -68,6 +73,7 @@ class Outcome:
     failure: FailureKind | None = None
     message: str = ""
     attempts: int = 1
+    resampled: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.state == "failed":
@@ -78,6 +84,8 @@ class Outcome:
         for name, value in [("score", self.score), *(i for m in self.metrics for i in m.items())]:
             if value is not None and not math.isfinite(value):
                 raise NotFiniteError(f"`{name}` must be finite, got {value!r}.")
+        if not all(map(math.isfinite, self.resampled)):
+            raise NotFiniteError("`resampled` must be finite.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the ledger, without empty fields."""
@@ -86,6 +94,8 @@ class Outcome:
             result["score"] = self.score
         if self.metrics:
             result["metrics"] = [dict(m) for m in self.metrics]
+        if self.resampled:
+            result["resampled"] = _packed(self.resampled)
         if self.failure is not None:
             result |= {"failure": self.failure, "message": self.message}
         if self.attempts != 1:
@@ -103,7 +113,24 @@ class Outcome:
             failure=data.get("failure"),
             message=str(data.get("message", "")),
             attempts=int(data.get("attempts", 1)),
+            resampled=_unpacked(data.get("resampled", "")),
         )
+
+
+def _packed(values: Sequence[float]) -> str:
+    """Numbers as base64 of little-endian float32: a third of their digits."""
+    numbers = array("f", values)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+def _unpacked(text: str) -> tuple[float, ...]:
+    numbers = array("f")
+    numbers.frombytes(base64.b64decode(text))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return tuple(numbers)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,26 @@
 """The verdict: arms side by side on the test split, with intervals and a sentence.
 
 It reports and chooses nothing: which policy is exported was decided before, on validation data.
-Arms are paired: score i of every arm comes from the same seed, so that differences are tested with
-the paired t-test, corrected by Holm for the number of comparisons. The interval of a mean is the
-t interval over seeds; it holds for this training set and this test split.
+Arms are paired: score i of every arm comes from the same seed and all from the same test samples,
+so that differences are estimated with less noise than the arms (`estimates`). Their p-values are
+corrected by Holm for the number of comparisons. The intervals hold for this training set; for new
+training seeds, and for new test samples where the outcomes say what these would have changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
 
 from policysearch.errors import InvalidValueError
+from policysearch.estimates import CONFIDENCE, Estimate, estimate, holm
+from policysearch.metrics import METRICS, Metric
 
 Decision = Literal["better", "not distinguishable", "worse"]
 
-CONFIDENCE = 0.95
 FOUND = "found"
 ARM_TITLES = {
     "none": "no augmentation",
@@ -37,13 +38,18 @@ class Arm:
     """One policy in the comparison.
 
     Attributes:
-      scores: One per seed, higher is better (accuracy in [0, 1]).
+      scores: The metric, one value per seed.
       seconds: Training time of all its seeds.
+      resampled: The metric on resamples of the test split, `(seeds, resamples)`: the same
+        resamples for all arms and seeds. Empty when it is not known.
+      axes: What else was measured, means over seeds by name.
     """
 
     name: str
     scores: tuple[float, ...]
     seconds: float = 0.0
+    resampled: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
+    axes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -51,8 +57,8 @@ class Arm:
         return float(np.mean(self.scores))
 
     def interval(self) -> tuple[float, float]:
-        """95 % t interval of the mean over seeds."""
-        return t_interval(self.scores)
+        """95 % t interval of the mean."""
+        return estimate(self.scores, self.resampled).interval()
 
     def to_dict(self) -> dict[str, Any]:
         """As written to `verdict.json`."""
@@ -64,78 +70,66 @@ class Arm:
             "ci_high": high,
             "scores": list(self.scores),
             "seconds": round(self.seconds, 2),
+            **({"axes": dict(self.axes)} if self.axes else {}),
         }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The chosen arm against another one, over paired seeds."""
+    """The chosen arm against another one, over paired replicates.
+
+    Attributes:
+      estimate: Of the difference, chosen minus other.
+      sign: +1 when a higher score is better, else -1.
+    """
 
     other: str
-    difference: float
-    ci_low: float
-    ci_high: float
-    p_value: float
+    estimate: Estimate
     p_holm: float
+    sign: int = 1
 
     @property
     def decision(self) -> Decision:
         """What the Holm-corrected test says at the 5 % level."""
         if self.p_holm >= 1 - CONFIDENCE:
             return "not distinguishable"
-        return "better" if self.difference > 0 else "worse"
+        return "better" if self.sign * self.estimate.mean > 0 else "worse"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As written to `verdict.json`."""
+        low, high = self.estimate.interval()
+        return {
+            "other": self.other,
+            "difference": self.estimate.mean,
+            "ci_low": low,
+            "ci_high": high,
+            "p_value": self.estimate.p_value(),
+            "p_holm": self.p_holm,
+            "decision": self.decision,
+            "standard_error": {
+                "training": float(np.sqrt(self.estimate.training_variance)),
+                "test": float(np.sqrt(self.estimate.test_variance)),
+            },
+            "df": self.estimate.df,
+        }
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % t interval of a mean; all values equal give a point.
-
-    Raises:
-      InvalidValueError: For fewer than two values.
-    """
-    if len(values) < 2:
-        raise InvalidValueError(f"An interval needs at least 2 values, got {len(values)}.")
-    mean = float(np.mean(values))
-    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
-    return mean - half, mean + half
+def difference(a: Arm, b: Arm) -> Estimate:
+    """Mean of `a` minus mean of `b`, paired."""
+    scores = np.subtract(a.scores, b.scores).tolist()
+    if not (a.resampled and b.resampled):
+        return estimate(scores)
+    return estimate(scores, np.subtract(a.resampled, b.resampled))
 
 
-def paired_p_value(a: Sequence[float], b: Sequence[float]) -> float:
-    """Two-sided p-value of the paired t-test; 1 when all differences are zero.
-
-    Accuracies are counts, so a few differences can be equal by chance, and the t-test would call
-    them certain. The sign test is used for them: `2 ** (1 - n)`.
-    """
-    differences = np.asarray(a) - np.asarray(b)
-    if np.allclose(differences, differences[0], atol=1e-12):
-        return 1.0 if abs(differences[0]) < 1e-12 else float(2.0 ** (1 - len(differences)))
-    return float(stats.ttest_rel(a, b).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: adjusted p-values in the order given.
-
-    References:
-      Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6, 1979.
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
-def compare_with(chosen: Arm, others: Sequence[Arm]) -> list[Comparison]:
+def compare_with(chosen: Arm, others: Sequence[Arm], sign: int = 1) -> list[Comparison]:
     """The chosen arm against every other, Holm-corrected over all of them."""
-    p_values = [paired_p_value(chosen.scores, other.scores) for other in others]
-    comparisons = []
-    for other, p, p_holm in zip(others, p_values, holm(p_values), strict=True):
-        differences = [a - b for a, b in zip(chosen.scores, other.scores, strict=True)]
-        low, high = t_interval(differences)
-        mean = float(np.mean(differences))
-        comparisons.append(Comparison(other.name, mean, low, high, p, p_holm))
-    return comparisons
+    estimates = [difference(chosen, other) for other in others]
+    adjusted = holm([e.p_value() for e in estimates])
+    return [
+        Comparison(other.name, e, p_holm, sign)
+        for other, e, p_holm in zip(others, estimates, adjusted, strict=True)
+    ]
 
 
 def make_verdict(
@@ -147,7 +141,7 @@ def make_verdict(
       arms: All arms, paired over `seeds`.
       chosen: Name of the exported arm.
       seeds: Training seeds, in the order of the scores.
-      metric: Name of the score.
+      metric: Name of the score, one of `METRICS`.
 
     Raises:
       InvalidValueError: For arms that are not paired, scores that are not finite, fewer than two
@@ -164,36 +158,39 @@ def make_verdict(
         names = ", ".join(arm.name for arm in arms)
         raise InvalidValueError(f"Arms must differ in name and hold '{chosen}', got {names}.")
     others = [arm for arm in arms if arm.name != chosen]
-    comparisons = compare_with(by_name[chosen], others)
-    best_other = max(others, key=lambda arm: arm.mean) if others else None
+    sign = METRICS[metric].sign
+    comparisons = compare_with(by_name[chosen], others, sign)
+    best_other = max(others, key=lambda arm: sign * arm.mean) if others else None
     against = next((c for c in comparisons if best_other and c.other == best_other.name), None)
-    verdict = {
+    return {
         "arms": [arm.to_dict() for arm in arms],
         "chosen": chosen,
         "decision": against.decision if against else "not distinguishable",
-        "sentence": _sentence(by_name[chosen], comparisons, against),
+        "sentence": _sentence(by_name[chosen], comparisons, against, METRICS[metric]),
         "metric": metric,
         "seeds": list(seeds),
-        "comparisons": [
-            {
-                "other": c.other,
-                "difference": c.difference,
-                "ci_low": c.ci_low,
-                "ci_high": c.ci_high,
-                "p_value": c.p_value,
-                "p_holm": c.p_holm,
-                "decision": c.decision,
-            }
-            for c in comparisons
-        ],
+        "holds_for": _holds_for(arms),
+        "comparisons": [c.to_dict() for c in comparisons],
     }
-    return verdict
 
 
-def _sentence(chosen: Arm, comparisons: Sequence[Comparison], best: Comparison | None) -> str:
+def _has_resamples(arms: Sequence[Arm]) -> bool:
+    return all(arm.resampled for arm in arms)
+
+
+def _holds_for(arms: Sequence[Arm]) -> str:
+    """What is drawn anew in the repetitions that the intervals are about."""
+    if _has_resamples(arms):
+        return "this training set; new training seeds and new test samples"
+    return "this training set and this test split; new training seeds"
+
+
+def _sentence(
+    chosen: Arm, comparisons: Sequence[Comparison], best: Comparison | None, metric: Metric
+) -> str:
     """What was decided, what the chosen arm reaches, and how far it is from the others."""
     after_search = chosen.name == FOUND or any(c.other == FOUND for c in comparisons)
-    reach = f"reaches {chosen.mean:.1%} accuracy"
+    reach = f"reaches {_reached(chosen.mean, metric)}"
     if not after_search:
         start = f"On the test split {_title(chosen.name)} {reach}"
     elif chosen.name == FOUND:
@@ -211,24 +208,39 @@ def _sentence(chosen: Arm, comparisons: Sequence[Comparison], best: Comparison |
             f"The search did not beat {_title(chosen.name)} on validation data, so this "
             f"search-free policy is exported. On the test split it {reach}"
         )
-    parts = [f"{_points(c)} against no augmentation" for c in comparisons if c.other == "none"]
+    against = [c for c in comparisons if c.other == "none"]
+    parts = [f"{_points(c, metric)} against no augmentation" for c in against]
     if best is not None and best.other != "none":
-        parts.append(f"{_points(best)} against the best other arm, {_title(best.other)}")
-    n = len(chosen.scores)
-    return f"{start}{': ' if parts else ''}{', and '.join(parts)} ({n} paired seeds)."
+        points = _points(best, metric)
+        parts.append(f"{points} against the best other arm, {_title(best.other)}")
+    basis = f"{len(chosen.scores)} paired seeds"
+    if _has_resamples([chosen]):
+        basis += "; intervals over seeds and test samples"
+    return f"{start}{': ' if parts else ''}{', and '.join(parts)} ({basis})."
+
+
+def _reached(mean: float, metric: Metric) -> str:
+    if metric.is_share:
+        return f"{mean:.1%} {metric.title}"
+    return f"a {metric.title} of {mean:.4f}"
 
 
 def _title(name: str) -> str:
     return ARM_TITLES.get(name, f"'{name}'")
 
 
-def _points(comparison: Comparison) -> str:
+def _points(comparison: Comparison, metric: Metric) -> str:
     """Such as `+1.2 points [+0.3, +2.1] (better)`."""
-    figures = (comparison.difference, comparison.ci_low, comparison.ci_high)
-    mean, low, high = (round(100 * value, 1) + 0.0 for value in figures)  # no negative zero
-    return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}] ({comparison.decision})"
+    figures = (comparison.estimate.mean, *comparison.estimate.interval())
+    scale, digits, unit = (100, 1, " points") if metric.is_share else (1, 4, "")
+    # no negative zero
+    mean, low, high = (f"{round(scale * value, digits) + 0.0:+.{digits}f}" for value in figures)
+    return f"{mean}{unit} [{low}, {high}] ({comparison.decision})"
 
 
 def arms_of(verdict: Mapping[str, Any]) -> list[Arm]:
     """Arms of a verdict read back from JSON."""
-    return [Arm(a["name"], tuple(a["scores"]), a["seconds"]) for a in verdict["arms"]]
+    return [
+        Arm(a["name"], tuple(a["scores"]), a["seconds"], axes=a.get("axes", {}))
+        for a in verdict["arms"]
+    ]

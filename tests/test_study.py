@@ -158,7 +158,14 @@ def test_a_changed_space_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("trials", 12), ("sampler", "random"), ("epochs", 3), ("prune", False), ("seed", 1)],
+    [
+        ("trials", 12),
+        ("sampler", "random"),
+        ("epochs", 3),
+        ("prune", False),
+        ("seed", 1),
+        ("metric", "macro_f1"),
+    ],
 )
 def test_settings_changed_by_hand_are_refused(tmp_path, name, value):
     out = interrupted(tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from policysearch.errors import InvalidValueError
@@ -20,6 +21,19 @@ OUTCOMES = [
 def test_an_outcome_survives_the_ledger(outcome):
     kept = json.loads(json.dumps(outcome.to_dict())) | {"event": "task", "at": "now"}
     assert Outcome.from_dict(kept) == outcome
+
+
+def test_resampled_scores_are_written_compactly_and_kept_as_float32():
+    values = (0.5, -1.25, 1e-7, 12345.678)
+    written = Outcome("complete", 0.1, resampled=values).to_dict()
+    read = Outcome.from_dict(json.loads(json.dumps(written)))
+    assert read.resampled == tuple(np.float32(values).tolist())
+    assert Outcome.from_dict(read.to_dict()) == read
+    many = Outcome("complete", 0.1, resampled=(1 / 3,) * 200).to_dict()
+    assert len(many["resampled"]) < 1100
+    assert "resampled" not in Outcome("complete", 0.1).to_dict()
+    with pytest.raises(NotFiniteError, match="resampled"):
+        Outcome("complete", 0.1, resampled=(0.1, float("nan")))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -4,93 +4,16 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from policysearch.errors import InvalidValueError
-from policysearch.verdict import (
-    Arm,
-    arms_of,
-    compare_with,
-    holm,
-    make_verdict,
-    paired_p_value,
-    t_interval,
-)
+from policysearch.estimates import estimate, t_interval
+from policysearch.verdict import Arm, arms_of, compare_with, difference, make_verdict
 
 SEEDS = (11, 12, 13, 14, 15)
 NONE = Arm("none", (0.90, 0.91, 0.89, 0.90, 0.90), 1.0)
 TRIVIAL = Arm("trivialaugment", (0.92, 0.93, 0.91, 0.925, 0.915), 2.0)
 CLOSE = Arm("found", (0.93, 0.92, 0.92, 0.915, 0.925), 3.0)
 AHEAD = Arm("found", (0.95, 0.96, 0.94, 0.955, 0.94), 3.0)
-
-
-def test_the_interval_of_a_mean_is_that_of_students_t():
-    # mean 3, sd sqrt(2.5), t(0.975, 4) = 2.776445 from printed tables
-    low, high = t_interval([1, 2, 3, 4, 5])
-    half = 2.776445 * math.sqrt(2.5 / 5)
-    assert (low, high) == pytest.approx((3 - half, 3 + half), abs=1e-6)
-
-
-def test_the_interval_of_two_values_is_wide():
-    # t(0.975, 1) = 12.7062, sd = sqrt(0.5), error = 0.5
-    assert t_interval([0, 1]) == pytest.approx((0.5 - 6.3531, 0.5 + 6.3531), abs=1e-4)
-
-
-def test_the_interval_of_equal_values_is_a_point():
-    assert t_interval([0.5] * 4) == (0.5, 0.5)
-
-
-@pytest.mark.parametrize("values", [[], [1.0]])
-def test_fewer_than_two_values_have_no_interval(values):
-    with pytest.raises(InvalidValueError, match=f"at least 2 values, got {len(values)}"):
-        t_interval(values)
-
-
-def test_the_paired_p_value_is_that_of_the_t_test_of_differences():
-    # differences 1, 2, 3: t = 2 / (1 / sqrt 3) = 2 sqrt 3. With 2 degrees of freedom the two-sided
-    # p-value is 1 - t / sqrt(2 + t^2), a closed form.
-    t = 2 * math.sqrt(3)
-    expected = 1 - t / math.sqrt(2 + t * t)
-    assert paired_p_value([2, 4, 6], [1, 2, 3]) == pytest.approx(expected, rel=1e-9)
-    assert paired_p_value([1, 2, 3], [2, 4, 6]) == pytest.approx(expected, rel=1e-9)
-
-
-def test_pairing_finds_what_the_spread_between_seeds_hides():
-    a, b = (0.5, 0.6, 0.7, 0.8), (0.49, 0.592, 0.688, 0.79)
-    assert paired_p_value(a, b) < 0.002
-    assert paired_p_value(a, (0.79, 0.49, 0.592, 0.688)) > 0.5
-
-
-@pytest.mark.parametrize(("shift", "p_value"), [(0.0, 1.0), (0.01, 0.25), (-0.01, 0.25)])
-def test_equal_differences_are_judged_by_the_sign_test_and_none_is_nothing(shift, p_value):
-    scores = (0.9, 0.91, 0.95)
-    assert paired_p_value([s + shift for s in scores], scores) == p_value
-
-
-@pytest.mark.parametrize(
-    ("p_values", "adjusted"),
-    [
-        ([], []),
-        ([0.03], [0.03]),
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-        ([0.5, 0.6], [1.0, 1.0]),
-        ([0.04, 0.03], [0.06, 0.06]),
-        ([0.02, 0.02], [0.04, 0.04]),
-    ],
-)
-def test_holm_is_the_step_down_correction(p_values, adjusted):
-    assert holm(p_values) == pytest.approx(adjusted)
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values):
-    adjusted = holm(p_values)
-    for p, p_holm in zip(p_values, adjusted, strict=True):
-        assert p <= p_holm <= 1
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    assert [adjusted[i] for i in order] == sorted(adjusted)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +33,7 @@ def test_the_decision_is_about_the_best_other_arm(chosen, others, decision):
 
 def test_many_comparisons_make_a_weak_difference_indistinguishable():
     weak = Arm("weak", (0.919, 0.926, 0.907, 0.923, 0.9145))
-    assert 0.02 < paired_p_value(TRIVIAL.scores, weak.scores) < 0.05
+    assert 0.02 < difference(TRIVIAL, weak).p_value() < 0.05
     assert compare_with(TRIVIAL, [weak])[0].decision == "better"
     others = [weak, *(Arm(f"weak{i}", weak.scores) for i in range(4))]
     assert compare_with(TRIVIAL, others)[0].decision == "not distinguishable"
@@ -119,15 +42,73 @@ def test_many_comparisons_make_a_weak_difference_indistinguishable():
 def test_a_comparison_holds_difference_interval_and_p_values():
     (comparison,) = compare_with(AHEAD, [NONE])
     differences = [a - b for a, b in zip(AHEAD.scores, NONE.scores, strict=True)]
-    assert comparison.difference == pytest.approx(sum(differences) / 5)
-    assert (comparison.ci_low, comparison.ci_high) == t_interval(differences)
-    assert comparison.p_value == comparison.p_holm == paired_p_value(AHEAD.scores, NONE.scores)
+    written = comparison.to_dict()
+    assert written["difference"] == pytest.approx(sum(differences) / 5)
+    assert (written["ci_low"], written["ci_high"]) == pytest.approx(t_interval(differences))
+    assert written["p_value"] == written["p_holm"] == estimate(differences).p_value()
+    assert written["standard_error"]["test"] == 0
+
+
+def with_test_noise(arm, spread):
+    """The arm on 50 resamples that move all its seeds together, up and down."""
+    moves = [spread * (-1) ** i for i in range(50)]
+    rows = tuple(tuple(score + move for move in moves) for score in arm.scores)
+    return Arm(arm.name, arm.scores, arm.seconds, rows)
+
+
+def test_what_the_test_samples_do_to_one_arm_alone_widens_the_interval():
+    (sure,) = compare_with(AHEAD, [NONE])
+    (unsure,) = compare_with(with_test_noise(AHEAD, 0.05), [with_test_noise(NONE, 0)])
+    assert (sure.decision, unsure.decision) == ("better", "not distinguishable")
+    assert unsure.to_dict()["standard_error"]["test"] == pytest.approx(0.05, rel=0.02)
+    assert unsure.to_dict()["difference"] == sure.to_dict()["difference"]
+
+
+def test_what_the_test_samples_do_to_both_arms_alike_does_not_matter():
+    (sure,) = compare_with(AHEAD, [NONE])
+    (paired,) = compare_with(with_test_noise(AHEAD, 0.05), [with_test_noise(NONE, 0.05)])
+    assert paired.estimate.interval() == pytest.approx(sure.estimate.interval())
+
+
+def test_an_arm_without_resamples_is_compared_over_seeds_alone():
+    (mixed,) = compare_with(with_test_noise(AHEAD, 0.05), [NONE])
+    assert mixed == compare_with(AHEAD, [NONE])[0]
+    verdict = make_verdict([with_test_noise(AHEAD, 0.05), NONE], "found", SEEDS)
+    assert verdict["holds_for"] == "this training set and this test split; new training seeds"
+
+
+def test_the_verdict_says_what_its_intervals_hold_for():
+    arms = [with_test_noise(arm, 0.001) for arm in (AHEAD, NONE)]
+    verdict = make_verdict(arms, "found", SEEDS)
+    assert verdict["holds_for"] == "this training set; new training seeds and new test samples"
+    assert "(5 paired seeds; intervals over seeds and test samples)." in verdict["sentence"]
+
+
+def test_where_lower_is_better_the_lower_arm_is_better():
+    high, low = Arm("a.json", (0.9, 0.91, 0.92)), Arm("none", (0.5, 0.52, 0.51))
+    near = Arm("b.json", (0.93, 0.94, 0.92))
+    verdict = make_verdict([high, low, near], "a.json", SEEDS[:3], "log_loss")
+    assert [c["decision"] for c in verdict["comparisons"]] == ["worse", "not distinguishable"]
+    assert verdict["decision"] == "worse"  # the best other one is the lowest
+    assert "reaches a log loss of 0.9100: +0.4000 [+0.3" in verdict["sentence"]
+
+
+def test_the_sentence_names_the_metric():
+    verdict = make_verdict([AHEAD, NONE], "found", SEEDS, "macro_f1")
+    assert "reaches 94.9% macro-F1: +4.9 points" in verdict["sentence"]
+
+
+def test_second_axes_are_written_and_read_back():
+    arm = Arm("none", (0.9, 0.91), axes={"calibration_error": 0.04})
+    verdict = make_verdict([arm, Arm("found", (0.9, 0.92))], "none", (1, 2))
+    assert verdict["arms"][0]["axes"] == {"calibration_error": 0.04}
+    assert arms_of(json.loads(json.dumps(verdict)))[0] == arm
 
 
 def test_the_verdict_has_the_fixed_form():
     verdict = make_verdict([NONE, TRIVIAL, AHEAD], "found", SEEDS)
     assert list(verdict) == [
-        "arms", "chosen", "decision", "sentence", "metric", "seeds", "comparisons",
+        "arms", "chosen", "decision", "sentence", "metric", "seeds", "holds_for", "comparisons",
     ]  # fmt: skip
     assert verdict["metric"] == "accuracy"
     assert verdict["seeds"] == list(SEEDS)

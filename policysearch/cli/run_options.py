@@ -14,6 +14,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+#: Those of `policysearch.metrics`, which would load numpy for `--help`.
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss")
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A duration such as `90`, `90s`, `10m`, `1.5h`; value in seconds."""
 
@@ -68,6 +72,13 @@ def run_options(command: Command) -> Command:
             default=5,
             show_default=True,
             help="Paired seeds of the final comparison.",
+        ),
+        click.option(
+            "--metric",
+            type=click.Choice(METRICS),
+            default="accuracy",
+            show_default=True,
+            help="What the final comparison measures.",
         ),
         click.option("--workers", type=int, help="Processes.  [default: all cores]"),
         click.option("--threads", type=int, default=1, show_default=True, help="Threads of each."),

@@ -201,6 +201,7 @@ def _plain(outcome: Any) -> Outcome:
         seconds=float(outcome.seconds),
         failure=outcome.failure,
         message=str(outcome.message)[-MAX_MESSAGE_LENGTH:],
+        resampled=tuple(map(float, outcome.resampled)),
     )
 
 

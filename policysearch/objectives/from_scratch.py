@@ -7,12 +7,17 @@ split; only the verdict makes one.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from policysearch.data.splits import FinalData, SearchData
-from policysearch.metrics import scores
+from policysearch.metrics import METRICS, LogProbabilities, all_scores, check_metric, scores
 from policysearch.objectives.base import evaluate_replicates
 from policysearch.proxies.base import ProxySettings
+from policysearch.resampling import resample_weights
 from policysearch.trial import Outcome, Replicate, Task
 
 
@@ -46,18 +51,42 @@ class FromScratch:
 
 
 class FinalTraining:
-    """Test metrics of proxy trainings on all training data. The score is the log-loss."""
+    """Test metrics of proxy trainings on all training data. The score is the log-loss.
 
-    def __init__(self, data: FinalData, proxy: ProxySettings) -> None:
+    Every outcome also says what the metric of the verdict would have been on other test samples.
+
+    Raises:
+      InvalidValueError: When the test split leaves the metric undefined.
+    """
+
+    def __init__(self, data: FinalData, proxy: ProxySettings, metric: str = "accuracy") -> None:
+        check_metric(metric, data.test.y)
         self._data = data
         self._proxy = proxy
+        self._metric = METRICS[metric]
 
     def evaluate(self, task: Task) -> Outcome:
         """Scores a task (see `Objective`); folds mean nothing here."""
-        return evaluate_replicates(task, self._run)
+        resampled: list[NDArray[np.float64]] = []
 
-    def _run(self, task: Task, replicate: Replicate) -> Mapping[str, float]:
+        def run(task: Task, replicate: Replicate) -> Mapping[str, float]:
+            predicted = self._predicted(task, replicate)
+            resampled.append(self._resampled(predicted))
+            metrics = all_scores(predicted, self._data.test.y)
+            return metrics | {"score": metrics["log_loss"]}
+
+        outcome = evaluate_replicates(task, run)
+        if outcome.state != "complete":
+            return outcome
+        means = np.mean(resampled, axis=0)
+        return dataclasses.replace(outcome, resampled=tuple(means.tolist()))
+
+    def _predicted(self, task: Task, replicate: Replicate) -> LogProbabilities:
         proxy = self._proxy.make(self._data.train, task.policy, task.n_epochs, replicate.seed)
         proxy.fit()
-        metrics = scores(proxy.predict(self._data.test), self._data.test.y)
-        return metrics | {"score": metrics["log_loss"]}
+        return proxy.predict(self._data.test)
+
+    def _resampled(self, predicted: LogProbabilities) -> NDArray[np.float64]:
+        test = self._data.test
+        blocks = resample_weights(test.y, test.groups)
+        return np.concatenate([self._metric.weighted(predicted, test.y, w) for w in blocks])

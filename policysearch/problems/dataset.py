@@ -29,7 +29,7 @@ class DatasetProblem:
     """Splits, proxy and lengths of trainings for the data that the settings name.
 
     Raises:
-      PolicySearchError: When the data cannot be read or split.
+      PolicySearchError: When the data cannot be read or split, or do not suit the metric.
     """
 
     def __init__(self, config: SearchConfig, progress: Progress) -> None:
@@ -42,12 +42,13 @@ class DatasetProblem:
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
         self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
         self._searched = FromScratch(self.splits.search, self._proxy)
+        self._final = FinalTraining(self.splits.final, self._proxy, config.metric)
         self._seconds_per_epoch: float | None = None
 
     def objective(self, rung: Rung) -> Objective:
         """Scores the policies of a rung (see `Problem`)."""
         if rung == "verdict":
-            return FinalTraining(self.splits.final, self._proxy)
+            return self._final
         return self._searched
 
     def restricted(self, space: SearchSpace) -> SearchSpace:
@@ -69,7 +70,13 @@ class DatasetProblem:
     def header(self) -> Mapping[str, Any]:
         """Fingerprints of the splits (see `Problem`)."""
         final = self.splits.final
-        return {"dataset": final.train.fingerprint, "test": final.test.fingerprint}
+        metric = self._config.metric
+        return {
+            "dataset": final.train.fingerprint,
+            "test": final.test.fingerprint,
+            # Runs that began before there was a choice have no such line.
+            **({} if metric == "accuracy" else {"metric": metric}),
+        }
 
     def provenance(self) -> Mapping[str, Any]:
         """Name, fingerprint and size of the data (see `Problem`)."""

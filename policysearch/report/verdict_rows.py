@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from policysearch.metrics import METRICS
+
 TITLES = ("  arm", "mean", "95% interval", "verdict for *", "difference")
 RIGHT = (1,)
 
@@ -17,8 +19,9 @@ def verdict_rows(verdict: Mapping[str, Any]) -> list[list[str]]:
     arms = [arm for arm in _items(verdict.get("arms")) if isinstance(arm.get("name"), str)]
     against = {str(c.get("other")): c for c in _items(verdict.get("comparisons"))}
     chosen = verdict.get("chosen")
-    is_share = verdict.get("metric", "accuracy") == "accuracy"
-    arms.sort(key=lambda arm: -(_number(arm.get("mean")) or 0.0))
+    metric = METRICS.get(str(verdict.get("metric")), METRICS["accuracy"])
+    is_share = metric.is_share
+    arms.sort(key=lambda arm: -metric.sign * (_number(arm.get("mean")) or 0.0))
     return [
         _row(arm, arm["name"] == chosen, against.get(arm["name"], {}), is_share) for arm in arms
     ]
