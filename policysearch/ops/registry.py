@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from policysearch.errors import FormatError, UnknownNameError, unknown_name
+from policysearch.ops.audio import AUDIO_OPS
 from policysearch.ops.image import IMAGE_OPS
 from policysearch.ops.series import SERIES_OPS
 from policysearch.ops.spec import OpSpec
@@ -49,12 +50,12 @@ class OpSet:
 KINDS: Mapping[str, OpSet] = MappingProxyType(
     {
         "image": OpSet(IMAGE_OPS, ("image-1",), is_mixable=True),
+        "audio": OpSet(AUDIO_OPS, ("audio-1",), is_mixable=True),
         "series": OpSet(SERIES_OPS, ("series-1",), is_mixable=True),
         "text": OpSet(TEXT_OPS, ("text-1",), is_mixable=False),
     }
 )
 OPS_VERSIONS = MappingProxyType({name: kind.versions for name, kind in KINDS.items()})
-
 
 @functools.cache
 def op_table(modality: str) -> MappingProxyType[str, OpSpec]:
@@ -93,7 +94,7 @@ def call_problems(modality: str, call: OpCall) -> list[str]:
         return [f"`unit` of op '{call.op}' must be {known}, got {call.unit!r}."]
     # A second unit (pixels) has no bound of its own: it is cut to the image when it is applied.
     top = spec.maximum if call.unit in (None, spec.unit) else 1e6
-    floor = min(spec.low, 0.0)
+    floor = spec.minimum
     if call.low < floor or call.high > top:
         got = f"{call.low:g}" if call.low == call.high else f"{call.low:g} to {call.high:g}"
         return [

@@ -16,8 +16,10 @@ class OpSpec:
       source: Paper and table, or library, that the operation or its range comes from.
       units: Accepted units; the first is the default. Empty: the op has no magnitude.
       low: Magnitude at level 0 (the identity or the weakest form).
-      high: Magnitude at level 1. Always above `low`: strength never falls as magnitude rises.
+      high: Magnitude at level 1. Above `low`, unless strength rises as the number falls: a ratio
+        of signal to noise, a cut-off frequency of a low-pass.
       maximum: Largest magnitude that has a meaning, in the default unit.
+      minimum: Smallest magnitude that has a meaning, in the default unit.
       is_signed: The sign of the magnitude is drawn with equal chance.
       is_identity_at_low: Magnitude `low` leaves the sample as it is.
       min_channels: With fewer channels the op has nothing to change and is the identity.
@@ -35,6 +37,7 @@ class OpSpec:
     low: float = 0.0
     high: float = 1.0
     maximum: float = 1.0
+    minimum: float = 0.0
     is_signed: bool = False
     is_identity_at_low: bool = True
     min_channels: int = 1
@@ -51,6 +54,11 @@ class OpSpec:
     def unit(self) -> str | None:
         """Default unit of the magnitude."""
         return self.units[0] if self.units else None
+
+    @property
+    def is_falling(self) -> bool:
+        """Whether a smaller magnitude is the stronger one."""
+        return self.high < self.low
 
     def magnitude(self, level: float) -> float:
         """Magnitude at a level in [0, 1], in the default unit; linear between `low` and `high`."""
