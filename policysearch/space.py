@@ -52,7 +52,13 @@ Parameter = Number | Choice
 
 @dataclass(frozen=True, slots=True)
 class OpRange:
-    """An operation with the magnitude range that may be searched, in `unit`."""
+    """An operation with the magnitude range that may be searched, in `unit`.
+
+    Attributes:
+      low: Magnitude at level 0. Above `high` where strength rises as the number falls, such as a
+        ratio of signal to noise.
+      high: Magnitude at level 1.
+    """
 
     op: str
     low: float | None = None
@@ -60,16 +66,21 @@ class OpRange:
     unit: str | None = None
 
     def call(self, level: float, *, is_range: bool, weight: float = 1.0) -> OpCall:
-        """The op at a level in [0, 1]: drawn from [low, magnitude(level)], or fixed there."""
+        """The op at a level in [0, 1]: drawn from low to magnitude(level), or fixed there."""
         if self.low is None or self.high is None:
             return OpCall(self.op, weight=weight)
+        least, most = sorted((self.low, self.high))
         top = round(self.low + (self.high - self.low) * level, 6)
-        top = min(max(top, self.low), self.high)  # rounding must not leave the range
-        return OpCall(self.op, self.low if is_range else top, top, weight, self.unit)
+        top = min(max(top, least), most)  # rounding must not leave the range
+        bottom = self.low if is_range else top
+        return OpCall(self.op, min(bottom, top), max(bottom, top), weight, self.unit)
 
     def full(self, weight: float = 1.0) -> OpCall:
         """The op with its whole range."""
-        return OpCall(self.op, self.low, self.high, weight, self.unit)
+        if self.low is None or self.high is None:
+            return OpCall(self.op, weight=weight)
+        least, most = sorted((self.low, self.high))
+        return OpCall(self.op, least, most, weight, self.unit)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from policysearch.errors import (
 )
 from policysearch.files import read_text
 from policysearch.ops.registry import OPS_VERSIONS, call_problems, op_table
-from policysearch.policy import OpCall
 from policysearch.resources import space_files
 from policysearch.space import OpRange, SearchSpace
 from policysearch.validation import first_problems, problems_of
@@ -250,6 +249,11 @@ def _entry_problems(entry: _OpEntry, modality: str) -> list[str]:
         given = [n for n in ("low", "high", "unit") if getattr(entry, n) is not None]
         return [f"op '{entry.op}' takes no magnitude, got `{given[0]}`."] if given else []
     bounds = _op_range(entry, modality)
-    if bounds.low is not None and bounds.high is not None and bounds.low > bounds.high:
-        return [f"`low <= high` must hold, got low={bounds.low:g}, high={bounds.high:g}."]
-    return call_problems(modality, OpCall(entry.op, bounds.low, bounds.high, 1.0, bounds.unit))
+    if bounds.low is not None and bounds.high is not None:
+        is_falling = op_table(modality)[entry.op].is_falling
+        if bounds.high != bounds.low and (bounds.high < bounds.low) != is_falling:
+            rule = "`low >= high`" if is_falling else "`low <= high`"
+            why = f" ('{entry.op}' is weakest at `low`)" if is_falling else ""
+            got = f"low={bounds.low:g}, high={bounds.high:g}"
+            return [f"{rule} must hold, got {got}{why}."]
+    return call_problems(modality, bounds.full())

@@ -68,7 +68,8 @@ def assert_within(policy, space):
         entry = ranges[call.op]
         assert call.unit == entry.unit
         if entry.low is not None:
-            assert entry.low <= call.low <= call.high <= entry.high
+            least, most = sorted((entry.low, entry.high))
+            assert least <= call.low <= call.high <= most
 
 
 @settings(deadline=None, max_examples=200)
@@ -194,6 +195,14 @@ def test_uniformaugment_over_a_space_has_all_its_ops_with_their_whole_ranges():
     assert [(c.op, c.low, c.high, c.weight) for c in sub.stages[0].choices] == [
         (r.op, r.low, r.high, 1.0) for r in space.ops
     ]
+
+
+def test_a_falling_range_starts_at_its_weak_end():
+    entry = OpRange("noise_snr", 40.0, 5.0, "dB")
+    assert entry.call(0.0, is_range=False) == OpCall("noise_snr", 40.0, 40.0, unit="dB")
+    assert entry.call(1.0, is_range=False) == OpCall("noise_snr", 5.0, 5.0, unit="dB")
+    assert entry.call(0.2, is_range=True) == OpCall("noise_snr", 33.0, 40.0, unit="dB")
+    assert entry.full() == OpCall("noise_snr", 5.0, 40.0, unit="dB")
 
 
 def test_missing_parameters_are_named():

@@ -303,3 +303,27 @@ def test_a_name_that_is_no_file_is_no_other_error(tmp_path, monkeypatch, name):
 def test_something_else_than_a_name_is_refused_by_its_type():
     with pytest.raises(InvalidValueError, match="got int"):
         load_space(3)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (
+            "{op: noise_snr, low: 5, high: 40}",
+            "`low >= high` must hold, got low=5, high=40 ('noise_snr' is weakest at `low`).",
+        ),
+        ("{op: gain, low: 5, high: 4}", "`low <= high` must hold, got low=5, high=4."),
+        (
+            "{op: low_pass, low: 4000, high: 5}",
+            "`magnitude` of op 'low_pass' must be in [20, 100000] Hz, got 5 to 4000.",
+        ),
+    ],
+)
+def test_a_range_must_run_from_weak_to_strong(entry, problem):
+    head = "modality: audio\nops_version: audio-1\n"
+    assert any(text.startswith(problem) for text in problems_of(f"{head}ops: [{entry}]"))
+
+
+def test_a_range_that_is_not_given_runs_from_weak_to_strong():
+    space = space_of("modality: audio\nops_version: audio-1\nops: [{op: noise_snr, high: 20}]")
+    assert (space.ops[0].low, space.ops[0].high) == (40.0, 20.0)

@@ -63,6 +63,7 @@ def _as_dict(spec: OpSpec, modality: str) -> dict[str, Any]:
         "units": list(spec.units),
         "low": spec.low if has else None,
         "high": spec.high if has else None,
+        "minimum": spec.minimum if has else None,
         "maximum": spec.maximum if has else None,
         "signed": spec.is_signed,
         "identity_at_low": spec.is_identity_at_low,
@@ -96,7 +97,8 @@ def _facts(spec: OpSpec, kind: str, version: str) -> list[tuple[str, str]]:
         facts.append(("magnitude", f"m in {' or '.join(spec.units)}"))
         facts.append(("level 0", _level_text(spec, 0.0)))
         facts.append(("level 1", _level_text(spec, 1.0)))
-        facts.append(("limit", f"up to {spec.maximum:g} {spec.unit} in a policy of your own"))
+        limit = f"{spec.minimum:g} to" if spec.is_falling else "up to"
+        facts.append(("limit", f"{limit} {spec.maximum:g} {spec.unit} in a policy of your own"))
         sign = "drawn, both alike" if spec.is_signed else "positive"
         facts.append(("sign", sign))
     else:

@@ -42,7 +42,26 @@ IMAGE_PHRASES: dict[str, str] = {
     "gaussian_noise": "add noise of {m} of the range",
     "cutout": "cover a square of {m} of the shorter side",
 }
-_PHRASES = {"image": IMAGE_PHRASES}
+AUDIO_PHRASES: dict[str, str] = {
+    "identity": "leave it as it is",
+    "gain": "make it louder or softer by {m}",
+    "polarity": "turn the sign of the waveform",
+    "tanh_distortion": "saturate it by {m}",
+    "bitcrush": "round it to {m}",
+    "shift": "move it earlier or later by {m} of its length",
+    "time_mask": "silence {m} of it",
+    "speed": "play it faster or slower by a factor of {f}",
+    "tempo": "play it faster or slower by a factor of {f}, at the same pitch",
+    "pitch": "raise or lower the pitch by {m}",
+    "freq_mask": "remove a band of {m} of the mel scale",
+    "low_pass": "remove what lies above {m}",
+    "high_pass": "remove what lies below {m}",
+    "reverb": "add the echoes of a room, {m} long",
+    "noise_snr": "add white noise at a signal-to-noise ratio of {m}",
+    "color_noise_snr": "add noise of a random colour at a signal-to-noise ratio of {m}",
+    "background_mix": "add another recording at a signal-to-background ratio of {m}",
+}
+_PHRASES = {"image": IMAGE_PHRASES, "audio": AUDIO_PHRASES}
 
 
 def call_text(call: OpCall, modality: str) -> str:
@@ -83,7 +102,7 @@ def magnitude_text(value: float, unit: str) -> str:
         return f"{_short(360 * value)}°"
     if unit == "factor":
         return _short(1 + value)
-    if unit in {"bits", "levels"} and value == 1:
+    if unit in {"bits", "levels", "semitones"} and value == 1:
         unit = unit[:-1]
     return f"{_short(value)} {unit}".rstrip()
 
@@ -94,6 +113,9 @@ def _amount(call: OpCall, spec: OpSpec, unit: str) -> str:
     high = magnitude_text(call.high, unit)
     if call.low == call.high:
         return high
+    if spec.is_falling:
+        low = magnitude_text(call.low, unit)
+        return f"{high} down to {low}"
     if call.low == spec.low:
         return f"up to {high}"
     return f"{magnitude_text(call.low, unit)} to {high}"
