@@ -6,6 +6,7 @@ counter-based, the result for a sample depends on (seed, epoch, index) only.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from torch import Tensor
 from policysearch.draws import Drawer, Drawn, checked_progress
 from policysearch.errors import InvalidValueError, shortened
 from policysearch.modalities import Batch, Modality, modality_of
-from policysearch.modalities.base import OneByOne
+from policysearch.modalities.base import OneByOne, Restore
 from policysearch.named import PolicySource, resolve_policy
 from policysearch.policy import Policy
 
@@ -35,23 +36,26 @@ def apply_drawn(
     *,
     lengths: NDArray[np.int64] | None = None,
     y: NDArray[np.int64] | None = None,
+    settings: Any = None,
 ) -> Any:
     """Applies what was drawn to a batch, as the modality of the policy does.
 
     Args:
       x: One entry per sample along the first axis. Images: `(n, C, H, W)`; uint8, uint16, or
-        floating in [0, 1]. Series: `(n, C, L)`, floating. Not modified.
+        floating in [0, 1]. Series: `(n, C, L)`, floating. Clips: `(n, C, T)`, floating. Not
+        modified.
       drawn: One row per sample.
       policy: Gives modality, interpolation and fill.
-      lengths: Steps of each sample that are no padding, for series; `None`: all.
+      lengths: Steps of each sample that are no padding, for series and clips; `None`: all.
       y: Class of each sample, for operations that need it.
+      settings: For clips: `policysearch.ops.audio_clips.AudioSettings`.
 
     Returns:
       Samples of the same form; `x` itself when no stage applies.
     """
     if len(drawn) != len(x):
         raise InvalidValueError(f"`drawn` must hold {len(x)} samples, got {len(drawn)}.")
-    return modality_of(policy.modality).apply(Batch(x, lengths, y), drawn, policy)
+    return modality_of(policy.modality).apply(Batch(x, lengths, y, settings), drawn, policy)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class PolicyTransform(torch.nn.Module):
     Call it with one sample or a batch, on any device:
 
     * images: PIL image; numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)` or `(n, C, H, W)`;
-    * series: numpy or torch, `(L,)`, `(C, L)` or `(n, C, L)`, floating; NaN is a missing value.
+    * series: numpy or torch, `(L,)`, `(C, L)` or `(n, C, L)`, floating; NaN is a missing value;
+    * sound: likewise, full scale from -1 to 1.
 
     The result has the same type, shape and dtype. In `eval()` mode it returns its input, so that a
     validation pass is never augmented. An array or tensor that its draw leaves unchanged comes
@@ -79,6 +84,7 @@ class PolicyTransform(torch.nn.Module):
     Args:
       policy: What to apply.
       seed: Root of all draws.
+      settings: What the modality needs to know of all samples; see `load_policy`.
 
     Examples:
       >>> import torch, policysearch
@@ -87,10 +93,11 @@ class PolicyTransform(torch.nn.Module):
       torch.Size([8, 3, 32, 32])
     """
 
-    def __init__(self, policy: Policy, seed: int = 0) -> None:
+    def __init__(self, policy: Policy, seed: int = 0, settings: Any = None) -> None:
         super().__init__()
         self.policy = policy
         self.seed = int(seed)
+        self.settings = settings
         self._drawer = Drawer(policy, seed)
         self._calls = iter(range(_N_CALLS))  # taken from in one step: threads never share a draw
         self._epoch = 0
@@ -148,7 +155,7 @@ class PolicyTransform(torch.nn.Module):
 
     def replay(self, x: Any, drawn: Drawn, *, lengths: Any = None, y: Any = None) -> Any:
         """Applies a recorded draw to a sample or batch: the same values again."""
-        batch, restore = self._modality.take_in(x, lengths, y)
+        batch, restore = self._take_in(x, lengths, y)
         return restore(self._augmented(batch, drawn))
 
     def forward(
@@ -159,6 +166,7 @@ class PolicyTransform(torch.nn.Module):
         index: ArrayLike | None = None,
         epoch: int | None = None,
         lengths: Any = None,
+        sample_rate: int | None = None,
     ) -> Any:
         """Augments a sample or a batch.
 
@@ -172,28 +180,52 @@ class PolicyTransform(torch.nn.Module):
             for a fixed order of calls.
           epoch: Epoch for `index`; default is what `set_epoch` said.
           lengths: Steps of each series that are no padding, which is left as it is; whole numbers
-            `(n,)`, or one for a single series. Default: all.
+            `(n,)`, or one for a single series. Default: all. Padding of a clip is silence, into
+            which one that becomes longer goes on.
+          sample_rate: Of these clips, in Hz; default is what `load_policy` was told.
         """
         for value in (x, y):
             _check_kind(value)
         if torch.compiler.is_compiling():  # draws and machine code are not for graphs
             untraced = torch.compiler.disable(self._augment)  # type: ignore[no-untyped-call]
-            return untraced(x, y, index, epoch, lengths)
-        return self._augment(x, y, index, epoch, lengths)
+            return untraced(x, y, index, epoch, lengths, sample_rate)
+        return self._augment(x, y, index, epoch, lengths, sample_rate)
 
     def _augment(
-        self, x: Any, y: Any, index: ArrayLike | None, epoch: int | None, lengths: Any
+        self,
+        x: Any,
+        y: Any,
+        index: ArrayLike | None,
+        epoch: int | None,
+        lengths: Any,
+        sample_rate: int | None,
     ) -> Any:
         if self.training and self.policy.sub_policies:
-            batch, restore = self._modality.take_in(x, lengths, y)
+            batch, restore = self._take_in(x, lengths, y, sample_rate)
             if index is None:
                 x = restore(self._apply_fresh(batch))
             else:
                 x = restore(self._augmented(batch, self.draw(index, epoch)))
         return x if y is None else (x, y)
 
+    def _take_in(
+        self, x: Any, lengths: Any = None, y: Any = None, sample_rate: int | None = None
+    ) -> tuple[Batch, Restore]:
+        batch, restore = self._modality.take_in(x, lengths, y)
+        settings = self.settings
+        if sample_rate is not None:
+            settings = self._modality.settings(settings, sample_rate)
+        return dataclasses.replace(batch, settings=settings), restore
+
     def _augmented(self, batch: Batch, drawn: Drawn) -> Any:
-        return apply_drawn(batch.x, drawn, self.policy, lengths=batch.lengths, y=batch.y)
+        return apply_drawn(
+            batch.x,
+            drawn,
+            self.policy,
+            lengths=batch.lengths,
+            y=batch.y,
+            settings=batch.settings,
+        )
 
     def _apply_fresh(self, batch: Batch) -> Any:
         """Draws for the next samples of this stream; loader workers have streams apart."""
@@ -236,7 +268,7 @@ class PolicyTransform(torch.nn.Module):
         one_by_one = self._modality.one_by_one(self.draw(index, epoch, progress), self.policy)
         results = []
         for row, sample in enumerate(samples):
-            batch, restore = self._modality.take_in(sample)
+            batch, restore = self._take_in(sample)
             results.append(restore(one_by_one.apply(batch, row)))
         return results
 
@@ -361,15 +393,26 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
         return visit
 
 
-def load_policy(source: PolicySource, *, seed: int = 0) -> PolicyTransform:
+def load_policy(
+    source: PolicySource,
+    *,
+    seed: int = 0,
+    sample_rate: int | None = None,
+    background: Any = None,
+) -> PolicyTransform:
     """Loads a policy as a transform for single samples and batches.
 
     Args:
       source: A policy file, a run directory, a shipped name such as `trivialaugment-wide`, parsed
         JSON, or a `Policy`.
       seed: Root of all draws.
+      sample_rate: Of the clips, in Hz; audio policies need it, here or with every call.
+      background: Recordings that `background_mix` adds, at that rate: a tensor or array
+        `(m, C, T)`. `None`: other clips of the batch.
 
     Raises:
       PolicySearchError: Naming every problem of the file, or the nearest known name.
     """
-    return PolicyTransform(resolve_policy(source).policy, seed)
+    policy = resolve_policy(source).policy
+    settings = modality_of(policy.modality).settings(None, sample_rate, background)
+    return PolicyTransform(policy, seed, settings)

@@ -29,11 +29,13 @@ class Batch:
       x: One entry per sample along the first axis; a tensor, an array or a list.
       lengths: Steps of each sample that are data and no padding, `(n,)` int64; `None`: all.
       y: Class of each sample, `(n,)` int64, for operations that need it; `None`: not known.
+      settings: What a modality needs to know of all samples, such as their sample rate.
     """
 
     x: Any
     lengths: NDArray[np.int64] | None = None
     y: NDArray[np.int64] | None = None
+    settings: Any = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,7 +46,7 @@ class Batch:
             None if values is None else np.repeat(values[part], n_copies)
             for values in (self.lengths, self.y)
         )
-        return Batch(repeated(self.x[part], n_copies), lengths, y)
+        return Batch(repeated(self.x[part], n_copies), lengths, y, self.settings)
 
 
 class Modality(abc.ABC):
@@ -71,6 +73,17 @@ class Modality(abc.ABC):
           The new `x` of the batch; the old one itself where no stage applies. A sample's result
           depends on the sample and its row alone, unless an op needs others by its nature.
         """
+
+    def settings(self, told: Any, sample_rate: Any = None, background: Any = None) -> Any:
+        """What is known of all samples: `told` before, with what is said now.
+
+        Raises:
+          InvalidValueError: For a value that is wrong, or means nothing for this kind of data.
+        """
+        for name, value in (("sample_rate", sample_rate), ("background", background)):
+            if value is not None:
+                raise InvalidValueError(f"`{name}` is for audio policies. Leave it out.")
+        return told
 
     def one_by_one(self, drawn: Drawn, policy: Policy) -> OneByOne:
         """Applies drawn rows to single samples that come one after the other."""

@@ -88,6 +88,6 @@ AUDIO_OPS: tuple[OpSpec, ...] = (
         "background_mix", "noise",
         "Adds a recording from the noise bank, else another clip; m is signal to background.",
         "AM AddBackgroundNoise: 30 to 3 dB", units=("dB",), low=30.0, high=3.0, minimum=-20.0,
-        maximum=100.0, is_identity_at_low=False, n_draws=2,
+        maximum=100.0, is_identity_at_low=False, n_draws=2, needs_batch=True,
     ),
 )  # fmt: skip

@@ -57,6 +57,7 @@ KINDS: Mapping[str, OpSet] = MappingProxyType(
 )
 OPS_VERSIONS = MappingProxyType({name: kind.versions for name, kind in KINDS.items()})
 
+
 @functools.cache
 def op_table(modality: str) -> MappingProxyType[str, OpSpec]:
     """All operations of a modality by name, in the order of their table."""

@@ -1,197 +1,91 @@
-"""What every audio operation must keep, asked of the whole table."""
-
-import itertools
+"""The contract of all audio operations, and what sound needs beyond it."""
 
 import numpy as np
 import pytest
 import torch
+from contracts.modality_contract import ModalityContract
 from ops.audio_signals import RATE, displacement, voices
 
-from policysearch.errors import InvalidValueError, UnknownNameError
-from policysearch.ops.audio_kernels import AudioSettings, Clips, apply_stages
+from policysearch.errors import InvalidValueError
+from policysearch.modalities import Batch
+from policysearch.ops.audio_kernels import KERNELS, AudioSettings
 from policysearch.ops.registry import op_table
+from policysearch.policy import Policy
+from policysearch.transform import apply_drawn
 
 TABLE = op_table("audio")
-NAMES = list(TABLE)
-SETTINGS = AudioSettings(RATE, Clips(voices(3, length=700), np.array([700, 500, 700])))
-N_DRAWS = 2
+NAMES = [name for name in TABLE if name != "identity"]
+SETTINGS = AudioSettings(RATE)
+MOVING = {"shift", "speed", "tempo", "pitch"}
 
 
-def plan(spec, n, level, seed=0):
-    """Op index, magnitudes of alternating sign and draws for `n` clips with one op."""
-    sign = np.where(np.arange(n) % 2, -1.0, 1.0) if spec.is_signed else np.ones(n)
-    magnitude = sign * spec.magnitude(level) if spec.has_magnitude else np.zeros(n)
-    draws = np.random.default_rng(seed).random((n, N_DRAWS))
-    return np.zeros(n, dtype=np.int64), magnitude, draws
+class AudioContract(ModalityContract):
+    modality = "audio"
+
+    def apply(self, batch, drawn):
+        policy = Policy((), "audio", "audio-1")
+        return apply_drawn(batch.x, drawn, policy, lengths=batch.lengths, settings=SETTINGS)
+
+    def strength_samples(self, spec):
+        self.is_moving = spec.name in MOVING
+        return self.samples(64)
+
+    is_moving = False
+
+    def distance(self, a, b):
+        # Waves that have fallen out of step differ by as much as they ever will: for operations
+        # that move sound in time or frequency the distance it has moved counts.
+        return displacement(b, a) if self.is_moving else super().distance(a, b)
+
+    def assert_same(self, a, b):
+        # Transforms of several clips at once take other paths than of one.
+        torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+
+    def edges(self):
+        lengths = np.array([1, 2, 9, 5])
+        return {
+            "one sample": Batch(voices(4, 2, 1)),
+            "two samples": Batch(voices(4, 2, 2)),
+            "short": Batch(voices(4, 1, 37)),
+            "one clip": Batch(voices(1)),
+            "half precision": Batch(voices(4, dtype=torch.float16)),
+            "bfloat16": Batch(voices(4, dtype=torch.bfloat16)),
+            "double": Batch(voices(4, 2, dtype=torch.float64)),
+            "beyond full scale": Batch(torch.sign(voices(4)) * 1.5),
+            "not contiguous": Batch(voices(4, 9, 200).transpose(1, 2)),
+            "lengths down to one": Batch(silent(voices(4, 2, 9), lengths), lengths),
+        }
 
 
-def apply(x, ops, index, magnitude, draws, settings=SETTINGS, lengths=None):
-    stages = (np.asarray(part)[:, None] for part in (index, magnitude, draws))
-    return apply_stages(x, ops, *stages, settings, lengths)
+def silent(x, lengths):
+    """The clips with silence behind their lengths."""
+    for row, length in zip(x, lengths, strict=True):
+        row[:, length:] = 0
+    return x
 
 
-def changed(name, x, level, lengths=None, seed=0, settings=SETTINGS):
-    spec = TABLE[name]
-    return apply(x, [name], *plan(spec, len(x), level, seed), settings, lengths)
+class TestClips(AudioContract):
+    def samples(self, n):
+        return Batch(voices(n))
 
 
-def assert_near(a, b):
-    """Equal but for rounding: transforms of other batch sizes take other paths."""
-    torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+class TestPaddedClips(AudioContract):
+    """Every clip of its own length, with silence behind it."""
+
+    def samples(self, n):
+        lengths = 1200 + (np.arange(n) * 170) % 801
+        return Batch(silent(voices(n), lengths), lengths)
 
 
-@pytest.mark.parametrize("name", NAMES)
-class TestAudioOps:
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
-    @pytest.mark.parametrize("channels", [1, 2])
-    @pytest.mark.parametrize("length", [1, 2, 37, 2000])
-    def test_keeps_shape_and_dtype_and_input(self, name, dtype, channels, length):
-        x = voices(4, channels, length, dtype)
-        before = x.clone()
-        for level in (0.3, 1.0):
-            y, lengths = changed(name, x, level)
-            assert y.shape == x.shape
-            assert y.dtype == x.dtype
-            assert y.isfinite().all()
-            assert lengths.shape == (4,)
-            assert (lengths >= 0).all()
-            assert (lengths <= length).all()
-        assert torch.equal(x, before), "the input was changed"
-
-    def test_leaves_clips_without_op_alone(self, name):
-        spec = TABLE[name]
-        x = voices(6, 2)
-        index, magnitude, draws = plan(spec, 6, 1.0)
-        index[::2] = -1
-        y, _ = apply(x, [name], index, magnitude, draws)
-        assert torch.equal(y[::2], x[::2])
-        alone, _ = apply(x, [name], index * 0 - 1, magnitude, draws)
-        assert alone is x
-
-    def test_level_zero_is_the_identity_where_declared(self, name):
-        x = voices(4)
-        y, _ = changed(name, x, 0.0)
-        assert torch.equal(y, x) == TABLE[name].is_identity_at_low
-
-    def test_strength_never_falls_as_level_rises(self, name):
-        x = voices(64)
-        is_moving = TABLE[name].family == "time" and name != "time_mask"
-        changes = []
-        for level in (0.0, 0.25, 0.5, 0.75, 1.0):
-            y, _ = changed(name, x, level)
-            change = displacement(x, y) if is_moving else float((y - x).abs().mean())
-            changes.append(change)
-        assert all(b >= a - 1e-4 for a, b in itertools.pairwise(changes)), changes
-        assert name == "identity" or changes[-1] > 0.005
-
-    def test_a_clip_does_not_depend_on_its_batch(self, name):
-        spec = TABLE[name]
-        x = voices(7)
-        lengths = np.array([2000, 1500, 2000, 900, 2000, 1, 2000])
-        others = [n for n in NAMES if n != name]
-        index, magnitude, draws = plan(spec, 7, 0.7)
-        mixed_index, mixed_magnitude = index.copy(), magnitude.copy()
-        for k in (1, 4, 6):
-            other = TABLE[others[(5 * k) % len(others)]]
-            mixed_index[k] = 1 + others.index(other.name)
-            mixed_magnitude[k] = other.magnitude(0.5) if other.has_magnitude else 0.0
-        batch, batch_lengths = apply(x, [name], index, magnitude, draws, lengths=lengths)
-        mixed, _ = apply(x, [name, *others], mixed_index, mixed_magnitude, draws, lengths=lengths)
-        for i in (0, 2, 3, 5):
-            row = slice(i, i + 1)
-            alone, alone_lengths = apply(
-                x[row], [name], index[row], magnitude[row], draws[row], lengths=lengths[row]
-            )
-            assert_near(alone, batch[row])
-            assert_near(alone, mixed[row])
-            assert alone_lengths[0] == batch_lengths[i]
-
-    def test_a_magnitude_does_not_depend_on_its_neighbours(self, name):
-        spec = TABLE[name]
-        x = voices(5)
-        levels = np.array([0.1, 0.4, 0.0, 0.9, 1.0])
-        magnitude = spec.low + (spec.high - spec.low) * levels
-        index, _, draws = plan(spec, 5, 1.0)
-        batch, _ = apply(x, [name], index, magnitude, draws)
-        for i in range(5):
-            row = slice(i, i + 1)
-            alone, _ = apply(x[row], [name], index[row], magnitude[row], draws[row])
-            assert_near(alone, batch[row])
-
-    def test_same_arguments_give_the_same_samples(self, name):
-        x = voices(4)
-        torch.manual_seed(5)
-        state = torch.get_rng_state()
-        first, _ = changed(name, x, 0.8)
-        assert torch.equal(torch.get_rng_state(), state), "the global generator was used"
-        assert torch.equal(changed(name, x, 0.8)[0], first)
-
-    def test_only_declared_draws_matter(self, name):
-        spec = TABLE[name]
-        x = voices(4)
-        index, magnitude, draws = plan(spec, 4, 1.0)
-        other = draws.copy()
-        other[:, spec.n_draws :] = 0.999 - other[:, spec.n_draws :]
-        first, _ = apply(x, [name], index, magnitude, draws)
-        assert torch.equal(first, apply(x, [name], index, magnitude, other)[0])
-        for k in range(spec.n_draws):
-            other = draws.copy()
-            other[:, k] = 0.999 - draws[:, k]
-            assert not torch.equal(first, apply(x, [name], index, magnitude, other)[0])
-
-    @pytest.mark.parametrize("channels", [1, 2])
-    def test_silence_stays_silent(self, name, channels):
-        x = torch.zeros(4, channels, 2000)
-        y, _ = changed(name, x, 1.0)
-        assert not y.any()
-
-    def test_what_lies_past_the_length_is_not_heard(self, name):
-        x = voices(4)
-        lengths = np.array([2000, 1000, 1, 0])
-        noisy = x.clone()
-        for row, length in enumerate(lengths):
-            noisy[row, :, length:] = float("nan")
-        y, new_lengths = changed(name, noisy, 0.8, lengths)
-        if name == "identity":
-            return  # nothing is done at all
-        assert y.isfinite().all()
-        for row, length in enumerate(new_lengths):
-            assert not y[row, :, length:].any()
-        assert new_lengths[3] == 0
-
-    def test_full_scale_and_beyond_stays_finite(self, name):
-        square = torch.sign(voices(4)) * 1.5
-        assert changed(name, square, 1.0)[0].isfinite().all()
-
-    def test_nan_stays_in_its_clip(self, name):
-        x = voices(4)
-        x[1, 0, 700] = float("nan")
-        y, _ = changed(name, x, 0.6)
-        assert y[[0, 2, 3]].isfinite().all()
-
-    def test_takes_an_empty_batch(self, name):
-        y, lengths = changed(name, voices(1)[:0], 1.0)
-        assert y.shape == (0, 1, 2000)
-        assert lengths.shape == (0,)
-
-    def test_takes_a_batch_that_is_not_contiguous(self, name):
-        x = voices(4, 2)
-        strided = x.permute(0, 2, 1).contiguous().permute(0, 2, 1)
-        assert_near(changed(name, strided, 0.7)[0], changed(name, x, 0.7)[0])
-
-    def test_half_precision_is_near_single(self, name):
-        x = voices(4).to(torch.float16)
-        y, _ = changed(name, x, 0.6)
-        expected, _ = changed(name, x.to(torch.float32), 0.6)
-        assert (y.to(torch.float32) - expected).abs().max() < 0.01
+def apply(name, x, level=1.0, lengths=None, seed=0, settings=SETTINGS):
+    contract = TestClips()
+    drawn = contract.drawn(TABLE[name], level, len(x), seed)
+    policy = Policy((), "audio", "audio-1")
+    return apply_drawn(x, drawn, policy, lengths=lengths, settings=settings)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if TABLE[name].is_identity_at_low])
-def test_identity_is_reached_without_a_jump(name):
-    x = voices(4)
-    y, _ = changed(name, x, 1e-7)
-    # The kernels themselves, not the short cut at level zero, end in the identity.
-    assert (x - y).abs().mean() < 1e-3
+def test_every_op_has_a_kernel_and_every_kernel_an_op():
+    assert set(KERNELS) | {"background_mix"} == set(NAMES)
 
 
 def test_every_op_has_natural_units_and_a_source():
@@ -203,44 +97,67 @@ def test_every_op_has_natural_units_and_a_source():
             assert max(spec.low, spec.high) <= spec.maximum
 
 
-def test_stages_are_applied_in_order():
-    x = voices(3)
-    index = np.array([[0, 1]] * 3)
-    magnitude = np.array([[6.0, 8.0]] * 3)
-    draws = np.zeros((3, 2, 0))
-    both, _ = apply_stages(x, ["gain", "bitcrush"], index, magnitude, draws, SETTINGS)
-    louder = x * 10 ** (6 / 20)
-    torch.testing.assert_close(both, torch.round(louder * 128) / 128)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_silence_stays_silent(name, channels):
+    assert not apply(name, torch.zeros(4, channels, 2000)).any()
 
 
-def test_an_unknown_op_suggests_the_nearest():
-    with pytest.raises(UnknownNameError, match="Did you mean 'reverb'"):
-        apply(voices(1), ["reverbs"], [0], [0.1], np.zeros((1, 1)))
+@pytest.mark.parametrize("name", NAMES)
+def test_what_lies_behind_the_length_is_not_heard(name):
+    lengths = np.array([2000, 1000, 1, 1500])
+    x = voices(4)
+    noisy = x.clone()
+    for row, length in enumerate(lengths):
+        noisy[row, :, length:] = float("nan")
+    y = apply(name, noisy, lengths=lengths)
+    assert y.isfinite().all()
+    assert torch.equal(y, apply(name, silent(x, lengths), lengths=lengths))
 
 
-@pytest.mark.parametrize(
-    ("x", "arguments", "text"),
-    [
-        (torch.zeros(4, 4), {}, "shape"),
-        (torch.zeros(1, 1, 4, dtype=torch.int16), {}, "32768"),
-        (torch.zeros(1, 1, 0), {}, "one sample"),
-        (torch.zeros(1, 1, 4), {"index": 1}, "op_index"),
-        (torch.zeros(1, 1, 4), {"magnitude": 1000.0}, "0 to 60 dB"),
-        (torch.zeros(1, 1, 4), {"magnitude": float("nan")}, "finite"),
-        (torch.zeros(1, 1, 4), {"lengths": [5]}, "lengths"),
-        (torch.zeros(1, 1, 4), {"lengths": [0.5]}, "whole numbers"),
-        (torch.zeros(1, 1, 4), {"draws": 1.0}, "draws"),
-    ],
-)
-def test_wrong_arguments_say_which_rule_they_break(x, arguments, text):
-    n = len(x)
-    with pytest.raises(InvalidValueError, match=text):
-        apply_stages(
-            x,
-            ["gain"],
-            np.full((n, 1), arguments.get("index", 0)),
-            np.full((n, 1), arguments.get("magnitude", 1.0)),
-            np.full((n, 1, 2), arguments.get("draws", 0.0)),
-            SETTINGS,
-            arguments.get("lengths"),
-        )
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in MOVING])
+def test_only_operations_along_time_sound_on_behind_the_length(name):
+    lengths = np.array([2000, 1000, 1, 1500])
+    y = apply(name, voices(4), lengths=lengths)
+    for row, length in enumerate(lengths):
+        assert not y[row, :, length:].any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_stays_finite_at_the_edges(name):
+    for what, batch in TestClips().edges().items():
+        out = apply(name, batch.x, lengths=batch.lengths)
+        assert out.isfinite().all(), what
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "background_mix"])
+def test_nan_stays_in_its_clip(name):
+    x = voices(4)
+    x[1, 0, 700] = float("nan")
+    assert apply(name, x, 0.6)[[0, 2, 3]].isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_near_single(name):
+    x = voices(4, dtype=torch.float16)
+    difference = apply(name, x, 0.6).to(torch.float32) - apply(name, x.to(torch.float32), 0.6)
+    assert difference.abs().max() < 0.01
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if TABLE[n].family != "time"])
+def test_channels_get_the_same_treatment(name):
+    """A filter, a gain, a mask that differed by channel would move the sound in space."""
+    x = voices(4).expand(-1, 2, -1)
+    y = apply(name, x)
+    is_alike = torch.equal(y[:, 0], y[:, 1])
+    assert is_alike == (name not in {"noise_snr", "color_noise_snr"})
+
+
+def test_a_batch_of_one_clip_has_no_other_to_mix_in():
+    x = voices(1)
+    assert torch.equal(apply("background_mix", x), x)
+
+
+def test_the_sample_rate_is_asked_for():
+    with pytest.raises(InvalidValueError, match=r"sample rate.*load_policy\(..., sample_rate="):
+        apply("gain", voices(1), settings=None)

@@ -8,6 +8,7 @@ from ops.audio_signals import RATE, decibels, peak_hertz, tone, voices
 from policysearch.ops.audio_clips import fast_length
 from policysearch.ops.audio_kernels import AudioSettings, Clips, apply_stages
 from policysearch.ops.audio_noise import white_noise
+from policysearch.ops.stages import stage_groups
 
 SETTINGS = AudioSettings(RATE)
 
@@ -17,7 +18,9 @@ def apply(x, op, magnitude=0.0, draws=(), settings=SETTINGS, lengths=None):
     n = len(x)
     drawn = np.broadcast_to(np.asarray(draws, dtype=float), (n, 1, len(draws)))
     amount = np.full((n, 1), float(magnitude))
-    return apply_stages(x, [op], np.zeros((n, 1), int), amount, drawn, settings, lengths)
+    groups = stage_groups("audio", [op], np.zeros((n, 1), int), amount, drawn)
+    lengths = np.full(n, x.shape[2]) if lengths is None else np.array(lengths)
+    return apply_stages(x, lengths, groups, settings)
 
 
 def changed(x, op, magnitude=0.0, draws=(), settings=SETTINGS):
@@ -215,10 +218,9 @@ def test_time_mask_silences_one_stretch_inside_the_clip(draw):
 def test_reverb_decays_by_60_db_in_its_time():
     x = torch.zeros(16, 1, 2 * RATE, dtype=torch.float64)
     x[..., 0] = 1.0
-    n = len(x)
-    draws = np.random.default_rng(0).random((n, 1, 1))
-    y, _ = apply_stages(
-        x, ["reverb"], np.zeros((n, 1), int), np.full((n, 1), 0.5), draws, SETTINGS
+    seeds = np.random.default_rng(0).random(16)
+    y = torch.cat(
+        [changed(row[None], "reverb", 0.5, (u,)) for row, u in zip(x, seeds, strict=True)]
     )
     response = y[:, 0].square().mean(dim=0)
     assert float(response.sum()) == pytest.approx(1.0)
