@@ -107,15 +107,14 @@ def carry_out(
 
 def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None:
     """Writes the table of arms, the sentence, the files and the next commands."""
-    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
-    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+    from policysearch.cli.verdict_table import emit_verdict
 
     place = escaped_line(where)
     if not is_quiet:
-        emit()
-        emit_table(TITLES, verdict_rows(verdict), right=RIGHT)
         has_choice = "validation" in verdict
-        emit("* chosen on validation data" if has_choice else "* the first policy")
+        emit()
+        emit_verdict(verdict, "chosen on validation data" if has_choice else "the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
     has_policy = (where / "policy.json").exists()

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from policysearch.corruptions.base import corrupted
 from policysearch.data.splits import FinalData, SearchData
 from policysearch.metrics import METRICS, LogProbabilities, all_scores, check_metric, scores
 from policysearch.objectives.base import evaluate_replicates
-from policysearch.proxies.base import ProxySettings
+from policysearch.proxies.base import Proxy, ProxySettings
 from policysearch.resampling import resample_weights
 from policysearch.trial import Outcome, Replicate, Task
 
@@ -53,7 +54,8 @@ class FromScratch:
 class FinalTraining:
     """Test metrics of proxy trainings on all training data. The score is the log-loss.
 
-    Every outcome also says what the metric of the verdict would have been on other test samples.
+    Every outcome also says what the metric of the verdict would have been on other test samples,
+    and, as `corrupted:NAME`, what the accuracy is on corrupted ones.
 
     Raises:
       InvalidValueError: When the test split leaves the metric undefined.
@@ -70,9 +72,12 @@ class FinalTraining:
         resampled: list[NDArray[np.float64]] = []
 
         def run(task: Task, replicate: Replicate) -> Mapping[str, float]:
-            predicted = self._predicted(task, replicate)
+            proxy = self._fitted(task, replicate)
+            predicted = proxy.predict(self._data.test)
             resampled.append(self._resampled(predicted))
             metrics = all_scores(predicted, self._data.test.y)
+            for name, data in corrupted(self._data.test):
+                metrics[f"corrupted:{name}"] = scores(proxy.predict(data), data.y)["accuracy"]
             return metrics | {"score": metrics["log_loss"]}
 
         outcome = evaluate_replicates(task, run)
@@ -81,10 +86,10 @@ class FinalTraining:
         means = np.mean(resampled, axis=0)
         return dataclasses.replace(outcome, resampled=tuple(means.tolist()))
 
-    def _predicted(self, task: Task, replicate: Replicate) -> LogProbabilities:
+    def _fitted(self, task: Task, replicate: Replicate) -> Proxy:
         proxy = self._proxy.make(self._data.train, task.policy, task.n_epochs, replicate.seed)
         proxy.fit()
-        return proxy.predict(self._data.test)
+        return proxy
 
     def _resampled(self, predicted: LogProbabilities) -> NDArray[np.float64]:
         test = self._data.test
