@@ -37,6 +37,14 @@ from policysearch.cli.run_options import (
     "trained without augmentation, which needs far fewer trials (20 to 40).",
 )
 @click.option(
+    "--objective",
+    type=click.Choice(["auto", "from_scratch", "shared_checkpoint", "density"]),
+    default="auto",
+    show_default=True,
+    help="How the search scores a policy: by whole trainings, by fine-tuning one half-trained "
+    "model, or by forward passes of networks trained without augmentation.",
+)
+@click.option(
     "--sampler",
     type=click.Choice(["tpe", "random", "nsga2"]),
     default="tpe",
