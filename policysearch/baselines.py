@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from policysearch.named import resolve_policy
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import OpCall, Policy, Schedule, Stage, SubPolicy
 from policysearch.space import SearchSpace
 
 BASELINES = ("none", "default", "trivialaugment", "randaugment", "uniformaugment")
@@ -46,7 +46,8 @@ def random_like(policy: Policy, space: SearchSpace, rng: np.random.Generator) ->
     """A random policy of the same shape: what a search without information would have found.
 
     Numbers of sub-policies, stages and choices stay; ops, magnitude ranges, weights and
-    probabilities are drawn from the space. Equal stages stay equal.
+    probabilities are drawn from the space, and so is the strength at each knot of a schedule.
+    Equal stages stay equal.
     """
     drawn: dict[Stage, Stage] = {}
     subs = []
@@ -55,7 +56,12 @@ def random_like(policy: Policy, space: SearchSpace, rng: np.random.Generator) ->
             if stage not in drawn:
                 drawn[stage] = _random_stage(stage, space, rng)
         subs.append(SubPolicy(tuple(drawn[stage] for stage in sub.stages), sub.weight))
-    return dataclasses.replace(policy, sub_policies=tuple(subs))
+    schedule = policy.schedule
+    if schedule is not None and space.schedule is not None:
+        ends = (space.schedule.low, space.schedule.high)
+        knots = [(at, round(float(rng.uniform(*ends)), 3)) for at, _ in schedule.knots]
+        schedule = Schedule(tuple(knots))
+    return dataclasses.replace(policy, sub_policies=tuple(subs), schedule=schedule)
 
 
 def _random_stage(stage: Stage, space: SearchSpace, rng: np.random.Generator) -> Stage:

@@ -106,7 +106,7 @@ def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) ->
     ranked = sorted(
         (t for t in trials if t.score is not None), key=lambda t: (t.score or 0.0, t.number)
     )
-    is_designed = [t.suggestion.origin.startswith("combine:") for t in ranked]
+    is_designed = [t.suggestion.origin.startswith(("combine:", "ramp:")) for t in ranked]
     designed = [t for t, yes in zip(ranked, is_designed, strict=True) if yes]
     others = [t for t, yes in zip(ranked, is_designed, strict=True) if not yes]
     turns = itertools.chain.from_iterable(itertools.zip_longest(designed, others))

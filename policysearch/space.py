@@ -8,6 +8,8 @@ A space is data (a YAML file) with one of four methods:
 * `randaugment`: the number of ops and one strength for all of them.
 * `fixed`: nothing to search; ops drawn uniformly with magnitudes drawn uniformly
   (TrivialAugment, UniformAugment).
+
+With any of them the strength may change over the training: a parameter per knot of a schedule.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Literal
 
 from policysearch.errors import InvalidValueError
 from policysearch.ops.registry import OpSpec, get_spec
-from policysearch.policy import Interpolation, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy import Interpolation, OpCall, Policy, Schedule, Stage, SubPolicy
 
 Method = Literal["opwise", "triples", "randaugment", "fixed"]
 METHODS: tuple[Method, ...] = ("opwise", "triples", "randaugment", "fixed")
@@ -83,6 +85,31 @@ class OpRange:
         return OpCall(self.op, least, most, weight, self.unit)
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleRange:
+    """The schedules that may be searched: evenly spaced knots with a strength in [low, high]."""
+
+    n_knots: int = 3
+    low: float = 0.0
+    high: float = 1.0
+
+    def parameters(self) -> dict[str, Parameter]:
+        """The strength at each knot."""
+        return {f"strength.{i}": Number(self.low, self.high) for i in range(self.n_knots)}
+
+    def ramp(self, start: float = 1.0, end: float = 1.0) -> dict[str, float]:
+        """Strengths on the line from `start` to `end`, as near to it as the range allows."""
+        last = self.n_knots - 1
+        line = (round(start + (end - start) * i / last, 3) for i in range(self.n_knots))
+        within = (min(max(strength, self.low), self.high) for strength in line)
+        return dict(zip(self.parameters(), within, strict=True))
+
+    def decode(self, params: Params) -> Schedule | None:
+        """The schedule of these strengths; `None` when it is full strength throughout."""
+        strengths = [round(_number(params[name]), 3) for name in self.parameters()]
+        return None if min(strengths) == 1 else Schedule.even(strengths)
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """A named set of policies.
@@ -91,6 +118,7 @@ class SearchSpace:
       n_ops: Ops applied in sequence, smallest and largest number.
       n_sub_policies: Sub-policies of `triples`.
       probability: Range of the probability of a stage.
+      schedule: What may be searched of the strength over the training; `None`: full throughout.
     """
 
     name: str
@@ -103,6 +131,7 @@ class SearchSpace:
     n_ops: tuple[int, int] = (1, 3)
     n_sub_policies: int = 5
     probability: tuple[float, float] = (0.0, 1.0)
+    schedule: ScheduleRange | None = None
     summary: str = ""
     references: tuple[str, ...] = ()
 
@@ -115,6 +144,8 @@ class SearchSpace:
         fields = dataclasses.asdict(self)
         for prose in ("summary", "references"):
             del fields[prose]
+        if fields["schedule"] is None:  # digests are older, and must stay
+            del fields["schedule"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def restricted_to(self, n_channels: int) -> SearchSpace:
@@ -133,6 +164,10 @@ class SearchSpace:
 
     def parameters(self) -> dict[str, Parameter]:
         """The parameters of the space, in a fixed order; empty when there is nothing to search."""
+        of_schedule = {} if self.schedule is None else self.schedule.parameters()
+        return self._parameters_of_method() | of_schedule
+
+    def _parameters_of_method(self) -> dict[str, Parameter]:
         if self.method == "opwise":
             return self._opwise_parameters()
         if self.method == "triples":
@@ -163,17 +198,23 @@ class SearchSpace:
         else:
             stage = Stage(tuple(r.full() for r in self.ops), self.probability[1])
             subs = (SubPolicy((stage,) * self.n_ops[1]),)
-        return self._policy(subs)
+        schedule = None if self.schedule is None else self.schedule.decode(params)
+        return dataclasses.replace(self._policy(subs), schedule=schedule)
 
     def encode_opwise(
         self, levels: Mapping[str, float], n_ops: int, probability: float = 1.0
     ) -> dict[str, float | int | str]:
-        """Parameters of the op-wise policy that holds exactly the given ops at their levels."""
+        """Parameters of the op-wise policy that holds exactly the given ops at their levels.
+
+        The strength is full throughout, or as high as the space allows.
+        """
         params: dict[str, float | int | str] = {"n_ops": n_ops, "probability": probability}
         for entry in self.ops:
             params[f"{entry.op}.weight"] = 1.0 if entry.op in levels else 0.0
             if entry.low is not None:
                 params[f"{entry.op}.level"] = levels.get(entry.op, 0.5)
+        if self.schedule is not None:
+            params |= self.schedule.ramp()
         return {name: params[name] for name in self.parameters()}
 
     def uniform_policy(self, n_ops: int = 2, probability: float = 0.5) -> Policy:

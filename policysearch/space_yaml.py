@@ -24,8 +24,9 @@ from policysearch.errors import (
 )
 from policysearch.files import read_text
 from policysearch.ops.registry import OPS_VERSIONS, call_problems, op_table
+from policysearch.policy import MAX_KNOTS, MIN_KNOTS
 from policysearch.resources import space_files
-from policysearch.space import OpRange, SearchSpace
+from policysearch.space import OpRange, ScheduleRange, SearchSpace
 from policysearch.validation import first_problems, problems_of
 
 SPACE_FORMAT = "policysearch.space"
@@ -46,6 +47,12 @@ class _OpEntry(_Model):
     unit: str | None = None
 
 
+class _ScheduleRange(_Model):
+    n_knots: Annotated[int, Field(ge=MIN_KNOTS, le=MAX_KNOTS)] = 3
+    low: Share = 0.0
+    high: Share = 1.0
+
+
 class SpaceFile(_Model):
     """A search-space file, version 1."""
 
@@ -61,6 +68,7 @@ class SpaceFile(_Model):
     n_ops: list[Annotated[int, Field(ge=1, le=8)]] = Field([1, 3], min_length=2, max_length=2)
     n_sub_policies: Annotated[int, Field(ge=1, le=50)] = 5
     probability: list[Share] = Field([0.0, 1.0], min_length=2, max_length=2)
+    schedule: _ScheduleRange | None = None
     ops: list[_OpEntry] = Field(min_length=1, max_length=64)
 
 
@@ -170,6 +178,9 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
         n_ops=(file.n_ops[0], file.n_ops[1]),
         n_sub_policies=file.n_sub_policies,
         probability=(file.probability[0], file.probability[1]),
+        schedule=None
+        if file.schedule is None
+        else ScheduleRange(file.schedule.n_knots, file.schedule.low, file.schedule.high),
         summary=file.summary.strip(),
         references=tuple(file.references),
     )
@@ -228,6 +239,10 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
             case [int() | float() as low, int() | float() as high] if low > high:
                 got = shortened([low, high])
                 yield f"`{field}` must be [low, high] with low <= high, got {got}."
+    match data.get("schedule"):
+        case {"low": int() | float() as low, "high": int() | float() as high} if low > high:
+            got = f"low={shortened(low)}, high={shortened(high)}"
+            yield f"`low <= high` must hold, got {got}. (in schedule)"
     entries = data.get("ops")
     seen: set[str] = set()
     for i, raw in enumerate(entries if isinstance(entries, list) else []):

@@ -10,6 +10,7 @@ from policysearch.baselines import BASELINES, baseline_policies, random_like
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import check_policy
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.space import ScheduleRange
 from policysearch.space_yaml import load_space
 
 
@@ -42,7 +43,7 @@ def shape_of(policy):
     ]
 
 
-@pytest.mark.parametrize("name", ["opwise", "autoaugment", "randaugment"])
+@pytest.mark.parametrize("name", ["opwise", "scheduled", "autoaugment", "randaugment"])
 def test_a_random_policy_has_the_shape_of_the_found_one_and_is_another(name):
     space, rng = load_space(name), np.random.default_rng(0)
     for _ in range(50):
@@ -57,7 +58,7 @@ def test_a_random_policy_has_the_shape_of_the_found_one_and_is_another(name):
                     if sub.stages[j] == stage:
                         assert new_sub.stages[j] == new_sub.stages[i]
         for _, call in other.calls():
-            if name != "opwise" and call.low is not None:
+            if name not in ("opwise", "scheduled") and call.low is not None:
                 assert call.low == call.high, "fixed magnitudes stay fixed"
 
 
@@ -69,6 +70,20 @@ def test_equal_stages_stay_equal_across_sub_policies_and_weights_stay():
     assert first.stages[0] == second.stages[0]
     assert first.stages[1] != second.stages[0]
     assert (first.weight, second.weight) == (3.0, 0.5)
+
+
+def test_a_random_policy_has_as_many_knots_with_strengths_of_the_space():
+    space = load_space("scheduled")
+    space = dataclasses.replace(space, schedule=ScheduleRange(3, 0.2, 0.6))
+    params = space.encode_opwise({"rotate": 1.0}, 2)
+    strengths = set()
+    for seed in range(50):
+        other = random_like(space.decode(params), space, np.random.default_rng(seed))
+        assert [at for at, _ in other.schedule.knots] == [0.0, 0.5, 1.0]
+        strengths |= {strength for _, strength in other.schedule.knots}
+    assert 0.2 <= min(strengths) < 0.21 < 0.59 < max(strengths) <= 0.6
+    flat = dataclasses.replace(space.decode(params), schedule=None)
+    assert random_like(flat, space, np.random.default_rng(0)).schedule is None
 
 
 def test_random_policies_belong_to_their_generator():

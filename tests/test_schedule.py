@@ -40,7 +40,9 @@ def images(n=10):
 @pytest.mark.parametrize(("modality", "name"), OPS)
 def test_strength_scales_a_magnitude_from_level_zero_or_else_the_chance(modality, name):
     spec = op_table(modality)[name]
-    ends = (spec.magnitude(0.25), spec.magnitude(1.0)) if spec.has_magnitude else (None, None)
+    ends = (None, None)
+    if spec.has_magnitude:
+        ends = sorted((spec.magnitude(0.25), spec.magnitude(1.0)))
     stage = Stage((OpCall(name, *ends),), 0.8)
     policy = Policy((SubPolicy((stage,)),), modality, OPS_VERSIONS[modality][0], schedule=RAMP)
     drawer = Drawer(policy, 0)

@@ -11,9 +11,9 @@ from policy_strategies import SPECS
 from policysearch.errors import InvalidValueError
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import check_policy
-from policysearch.policy import OpCall, Policy
+from policysearch.policy import OpCall, Policy, Schedule
 from policysearch.resources import space_files
-from policysearch.space import METHODS, MIN_WEIGHT, Choice, OpRange, SearchSpace
+from policysearch.space import METHODS, MIN_WEIGHT, Choice, OpRange, ScheduleRange, SearchSpace
 from policysearch.space_yaml import load_space
 
 
@@ -27,6 +27,8 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
         ranges.append(OpRange(spec.name, low, high, spec.unit) if has else OpRange(spec.name))
     n_ops = sorted(draw(st.tuples(st.integers(1, 8), st.integers(1, 8))))
     probability = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
+    ends = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
+    schedule = draw(st.none() | st.integers(2, 16).map(lambda n: ScheduleRange(n, *ends)))
     return SearchSpace(
         "mine",
         draw(st.sampled_from(METHODS)),
@@ -34,6 +36,7 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
         n_ops=tuple(n_ops),
         probability=tuple(probability),
         n_sub_policies=draw(st.integers(1, 4)),
+        schedule=schedule,
     )
 
 
@@ -157,6 +160,57 @@ def test_encoding_and_decoding_an_opwise_policy_agree(levels, n_ops, probability
         assert sub.stages[0].probability == round(probability, 3)
 
 
+SCHEDULED = load_space("scheduled")
+#: Of shipped spaces, which runs in somebody's hands know them by.
+DIGESTS = [
+    ("opwise", "e558441b99fc3539"),
+    ("autoaugment", "7efbd5f5c2c2722d"),
+    ("randaugment", "bb332364fd0ef8cd"),
+    ("trivialaugment_wide", "a20847d04ebe861f"),
+    ("uniformaugment", "33db74c4082dae69"),
+]
+
+
+def test_the_scheduled_space_is_the_default_one_with_a_strength_at_three_knots():
+    default = load_space("opwise")
+    assert (SCHEDULED.ops, SCHEDULED.n_ops) == (default.ops, default.n_ops)
+    assert SCHEDULED.probability == default.probability
+    strengths = {f"strength.{i}" for i in range(3)}
+    assert SCHEDULED.parameters().keys() - default.parameters().keys() == strengths
+    assert SCHEDULED.digest() != default.digest()
+
+
+def test_strengths_become_a_schedule_and_full_ones_none():
+    full = SCHEDULED.encode_opwise({"rotate": 1.0}, 2)
+    assert SCHEDULED.decode(full).schedule is None
+    assert SCHEDULED.decode(full) == load_space("opwise").decode(full)
+    params = full | {"strength.0": 0.12345, "strength.1": 1.0, "strength.2": 0.0}
+    expected = Schedule(((0, 0.123), (0.5, 1.0), (1, 0.0)))
+    assert SCHEDULED.decode(params) == dataclasses.replace(
+        SCHEDULED.decode(full), schedule=expected
+    )
+
+
+def test_full_strength_is_what_a_space_allows_at_most():
+    space = dataclasses.replace(SCHEDULED, schedule=ScheduleRange(2, 0.2, 0.8))
+    params = space.encode_opwise({"rotate": 1.0}, 2)
+    assert (params["strength.0"], params["strength.1"]) == (0.8, 0.8)
+    assert space.schedule.ramp(0, 1) == {"strength.0": 0.2, "strength.1": 0.8}
+
+
+def test_any_kind_of_space_may_have_a_schedule():
+    fixed = dataclasses.replace(load_space("uniformaugment"), schedule=ScheduleRange(2))
+    assert list(fixed.parameters()) == ["strength.0", "strength.1"]
+    policy = fixed.decode({"strength.0": 0.0, "strength.1": 1.0})
+    assert policy.schedule == Schedule.even([0, 1])
+    assert policy.at_full_strength() == load_space("uniformaugment").decode({})
+
+
+@pytest.mark.parametrize(("name", "digest"), DIGESTS)
+def test_a_space_has_the_digest_it_had(name, digest):
+    assert load_space(name).digest() == digest
+
+
 def test_an_op_below_the_least_weight_is_left_out():
     space = SearchSpace("mine", "opwise", (OpRange("invert"), OpRange("equalize")))
     params = {"n_ops": 1, "probability": 1.0, "invert.weight": 1.0, "equalize.weight": MIN_WEIGHT}
@@ -228,5 +282,11 @@ def test_a_space_without_any_op_for_gray_images_is_refused():
 def test_the_digest_of_a_space_sees_meaning_and_not_prose():
     space = load_space("opwise")
     assert dataclasses.replace(space, summary="x", references=()).digest() == space.digest()
-    for change in ({"fill": 0.5}, {"n_ops": (1, 2)}, {"ops": space.ops[:-1]}, {"method": "fixed"}):
+    for change in (
+        {"fill": 0.5},
+        {"n_ops": (1, 2)},
+        {"ops": space.ops[:-1]},
+        {"method": "fixed"},
+        {"schedule": ScheduleRange()},
+    ):
         assert dataclasses.replace(space, **change).digest() != space.digest()

@@ -1,5 +1,6 @@
 """Space files: plain YAML, strictly typed, with every problem said at once."""
 
+import dataclasses
 import time
 
 import pytest
@@ -37,6 +38,8 @@ def space_data(draw):
             low, high = sorted(draw(st.tuples(*[st.floats(spec.low, spec.maximum)] * 2)))
             entry |= {"low": low, "high": high, "unit": spec.unit}
         ops.append(entry)
+    ends = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
+    knots = {"n_knots": draw(st.integers(2, 16)), "low": ends[0], "high": ends[1]}
     return {
         "format": "policysearch.space",
         "version": 1,
@@ -46,6 +49,7 @@ def space_data(draw):
         "n_ops": sorted(draw(st.tuples(st.integers(1, 8), st.integers(1, 8)))),
         "probability": sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1)))),
         "n_sub_policies": draw(st.integers(1, 6)),
+        "schedule": draw(st.sampled_from([None, {}, knots])),
         "ops": ops,
     }
 
@@ -66,6 +70,9 @@ def test_a_space_file_says_what_the_space_is(data):
             assert (entry.low, entry.high, entry.unit) == (None, None, None)
     for field in ("interpolation", "fill", "n_sub_policies"):
         assert getattr(space, field) == data[field]
+    schedule = {} if space.schedule is None else dataclasses.asdict(space.schedule)
+    assert (space.schedule is None) == (data["schedule"] is None)
+    assert schedule == (schedule and {"n_knots": 3, "low": 0.0, "high": 1.0} | data["schedule"])
     for field in ("n_ops", "probability"):
         assert list(getattr(space, field)) == data[field]
 
@@ -80,7 +87,8 @@ def test_any_junk_is_a_format_error(junk):
 @settings(deadline=None, max_examples=200)
 @given(space_data(), st.data())
 def test_junk_anywhere_in_a_space_file_is_a_format_error_or_valid(good, data):
-    place = data.draw(st.sampled_from([good, good["ops"], good["ops"][0], good["n_ops"]]))
+    places = [good, good["ops"], good["ops"][0], good["n_ops"], good["schedule"]]
+    place = data.draw(st.sampled_from([place for place in places if place]))
     keys = list(place) if isinstance(place, dict) else range(len(place))
     place[data.draw(st.sampled_from(list(keys)))] = data.draw(JUNK)
     try:
@@ -226,6 +234,23 @@ def test_scalars_are_what_they_look_like(text, value):
         ("n_ops: [1.5, 2]\nops: [{op: invert}]", "entry [0] must be a valid integer, got 1.5"),
         ("probability: [0, 2]\nops: [{op: invert}]", "entry [1] must be less than or equal to 1"),
         ("n_sub_policies: 51\nops: [{op: invert}]", "`n_sub_policies` must be less than or equal"),
+        (
+            "schedule: {n_knots: 1}\nops: [{op: invert}]",
+            "`n_knots` must be greater than or equal to 2, got 1 (in schedule).",
+        ),
+        (
+            "schedule: {low: 0.9, high: 0.1}\nops: [{op: invert}]",
+            "`low <= high` must hold, got low=0.9, high=0.1. (in schedule)",
+        ),
+        (
+            "schedule: {low: -0.5}\nops: [{op: invert}]",
+            "`low` must be greater than or equal to 0, got -0.5 (in schedule).",
+        ),
+        (
+            "schedule: {knots: 3}\nops: [{op: invert}]",
+            "Unknown key `knots` (in schedule). Did you mean `n_knots`?",
+        ),
+        ("schedule: up\nops: [{op: invert}]", "`schedule` must be an object, got 'up'."),
         ("modality: smell\nops: [{op: rotate}]", "`modality` must be one of image, "),
         ("ops_version: x\nops: [{op: rotate}]", "`ops_version` must be one of image-1, got 'x'."),
     ],

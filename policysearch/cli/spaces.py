@@ -141,7 +141,10 @@ def _parameter_rows(space: SearchSpace) -> list[list[str]]:
     counts: dict[tuple[str, str], int] = {}
     for name, parameter in space.parameters().items():
         *first, last = name.split(".")
-        key = (".".join([*("*" for _ in first), last]), _values_text(last, parameter))
+        shown = ".".join([*("*" for _ in first), last])
+        if last.isdigit():  # a knot
+            shown, last = f"{first[0]}.*", first[0]
+        key = (shown, _values_text(last, parameter))
         counts[key] = counts.get(key, 0) + 1
     return [[name, str(count), values] for (name, values), count in counts.items()]
 
@@ -157,5 +160,6 @@ def _values_text(kind: str, parameter: Parameter) -> str:
     notes = {
         "weight": f" (below {MIN_WEIGHT:g} the op is left out)",
         "level": " (as part of the magnitude range)",
+        "strength": " (at a knot of the schedule)",
     }
     return text + notes.get(kind, "")

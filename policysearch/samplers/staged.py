@@ -9,7 +9,9 @@
    level where a given share of the accuracy is left, one to three per image.
 3. *Combination*: the ops that are left, all of them or those that a linear model of all outcomes
    so far values most, in several numbers and strengths.
-4. *Refinement*: the inner sampler (TPE by default), which has seen all of the above.
+4. *Ramps*, in a space with a schedule: the best of these, weaker at the start or at the end
+   (`ramps`).
+5. *Refinement*: the inner sampler (TPE by default), which has seen all of the above.
 
 Measured on five draws of 100 digits: one cross-validation cannot tell which single ops are best
 (their noise is larger than their gains), but it can tell which ones harm; all others together, at
@@ -30,6 +32,7 @@ from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.calibration import calibration, probes_of
 from policysearch.samplers.op_values import OpValues
+from policysearch.samplers.ramps import n_ramps, ramp
 from policysearch.seeding import generator
 from policysearch.space import SearchSpace
 from policysearch.trial import Suggestion, Trial
@@ -50,7 +53,7 @@ COMBINE_SHARE = 0.3
 
 
 class StagedSampler:
-    """Warm start, screening or calibration, combination, then an inner sampler.
+    """Warm start, screening or calibration, combination, ramps, then an inner sampler.
 
     Args:
       space: What is searched; all but the first and last stage need method `opwise`.
@@ -96,6 +99,7 @@ class StagedSampler:
             (len(self._calibrated), self._calibration),
             (len(self._screen), self._screening),
             (self._n_combine, self._combination),
+            (n_ramps(self._space), self._ramp),
         ):
             if index < n_trials:
                 return suggest(index, history) or self._inner.suggest(number, history)
@@ -130,6 +134,9 @@ class StagedSampler:
             chosen = self._exchanged(chosen, ranked, index)
         levels = {op: max(0.1, caps[op] * strength) for op in chosen}
         return self._opwise(levels, n_ops, 1.0, f"combine:{len(chosen)} ops x {n_ops} @{strength}")
+
+    def _ramp(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
+        return ramp(self._space, index, history)
 
     def _exchanged(self, chosen: list[str], all_ops: list[str], index: int) -> list[str]:
         """A third of the ops exchanged for random ones, to learn about others."""

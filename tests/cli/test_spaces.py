@@ -68,3 +68,9 @@ def test_every_problem_of_a_file_is_named(tmp_path, capsys):
 def test_a_missing_file_is_named(capsys):
     assert cli.main(["spaces", "nowhere.yaml"]) == 2
     assert "'nowhere.yaml' does not exist" in capsys.readouterr().err
+
+
+def test_the_knots_of_a_schedule_share_a_row(capsys):
+    assert cli.main(["spaces", "scheduled"]) == 0
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "strength.* 3 0 to 1 (at a knot of the schedule)" in rows

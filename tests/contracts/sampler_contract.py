@@ -23,6 +23,7 @@ Score = Callable[[Suggestion], float]
 #: Space and number of channels: one and three channels, whole numbers, choices.
 SPACES = {
     "opwise": lambda: load_space("image/opwise").restricted_to(1),
+    "scheduled": lambda: load_space("image/scheduled").restricted_to(1),
     "triples": lambda: load_space("image/autoaugment"),
     "randaugment": lambda: load_space("image/randaugment"),
 }
