@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import numpy as np
 
 from policysearch import run as runs
 from policysearch.config import SearchConfig
-from policysearch.corruptions.base import unseen_by
 from policysearch.engines.base import Engine
-from policysearch.engines.local import LocalEngine
+from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError, RunError
 from policysearch.files import json_text, write_atomic
 from policysearch.metrics import AXES, METRICS
@@ -25,14 +24,6 @@ from policysearch.run import Progress, Run, StopRequest
 from policysearch.seeding import derive_seed
 from policysearch.trial import Outcome, Replicate, Task
 from policysearch.verdict import Arm, make_verdict
-
-#: Makes the engine that evaluates an objective; the caller closes it.
-MakeEngine = Callable[[Objective, SearchConfig], Engine]
-
-
-def local_engine(objective: Objective, config: SearchConfig) -> LocalEngine:
-    """Worker processes on this machine, as the settings say."""
-    return LocalEngine(objective, config.workers, config.threads, config.timeout_seconds)
 
 
 class Engines:
@@ -67,7 +58,7 @@ class Engines:
 
 
 def compare(
-    config: SearchConfig, out: Path, progress: Progress, make_engine: MakeEngine = local_engine
+    config: SearchConfig, out: Path, progress: Progress, make_engine: MakeEngine = chosen_engine
 ) -> dict[str, Any]:
     """Compares the policies of the settings into a new directory; returns the verdict."""
     comparison = Comparison(config, progress, make_engine)
@@ -82,7 +73,7 @@ class Comparison:
     """
 
     def __init__(
-        self, config: SearchConfig, progress: Progress, make_engine: MakeEngine = local_engine
+        self, config: SearchConfig, progress: Progress, make_engine: MakeEngine = chosen_engine
     ) -> None:
         self.config = config
         self.progress = progress
@@ -158,14 +149,13 @@ def run_arms(
             f"They are tried again by: policysearch resume {run.path}"
         )
     metric = run.config.metric
-    unseen = unseen_by(policy for policies in arms.values() for policy in policies)
     return [
-        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], metric, unseen)
+        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], metric)
         for name in arms
     ]
 
 
-def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[str]) -> Arm:
+def _arm(name: str, outcomes: Sequence[Outcome], metric: str) -> Arm:
     """An arm from the outcomes of its seeds."""
     measured = [outcome.metrics[0] for outcome in outcomes]
     if any(metric not in metrics for metrics in measured):
@@ -179,25 +169,17 @@ def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[s
         tuple(metrics[metric] for metrics in measured),
         sum(outcome.seconds for outcome in outcomes),
         resampled if all(resampled) else (),
-        _axes(measured, metric, unseen),
+        {key: float(np.mean([m[key] for m in measured])) for key in _axes(measured, metric)},
     )
 
 
-def _axes(
-    measured: Sequence[Mapping[str, float]], metric: str, unseen: Sequence[str]
-) -> dict[str, float]:
-    """What else every training measured: means by name.
-
-    Accuracies on corrupted samples only for corruptions that no arm has been trained for.
-    """
-    corruptions = [f"corrupted:{name}" for name in unseen]
-    means = {
-        name: float(np.mean([metrics[name] for metrics in measured]))
-        for name in [*METRICS, *AXES, *corruptions]
+def _axes(measured: Sequence[Mapping[str, float]], metric: str) -> list[str]:
+    """What else every training measured."""
+    return [
+        name
+        for name in METRICS | AXES
         if name != metric and all(name in metrics for metrics in measured)
-    }
-    seen = [means[name] for name in corruptions if name in means]
-    return means | ({"corruption_accuracy": float(np.mean(seen))} if seen else {})
+    ]
 
 
 def rung_seed(root: int, rung: str, i: int) -> int:

@@ -20,6 +20,9 @@ Seed = Annotated[int, Field(ge=0, lt=10**18)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"]
 
+#: Settings that mean nothing to another engine.
+RAY_ONLY = ("ray_address", "cpus_per_trial", "gpus_per_trial")
+
 
 def usable_cores() -> int:
     """Processor cores that this process may use."""
@@ -51,9 +54,6 @@ class SearchConfig(BaseModel):
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper.
-      objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
-        half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
-        say of augmented data (`density`); `auto` chooses. The confirmation trains from scratch.
       trials: Policies to try, warm start included.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
@@ -74,7 +74,15 @@ class SearchConfig(BaseModel):
         `policysearch.metrics.METRICS`. The search goes by the log-loss in any case.
       verdict_seeds: Paired seeds of the final comparison.
       timeout_seconds: A task that takes longer is killed and retried; `None`: never.
-      prune: Stop a trial whose running mean is worse than the median of earlier trials.
+      prune: Stop a trial whose running mean is worse than that of earlier trials.
+      pruner: What decides it: the `median` of the visible trials, which is reproducible, or
+        `asha`, the asynchronous successive halving of Ray Tune, which depends on timing.
+      engine: What runs the trials: worker processes on this machine, beside Optuna (`optuna`), or
+        Ray Tune (`ray`).
+      ray_address: `HOST:PORT` of a running Ray cluster, or `auto` for that of this machine; `None`
+        starts a private one.
+      cpus_per_trial: Processors that Ray sets aside for a trial.
+      gpus_per_trial: GPUs that Ray sets aside for a trial; several share one by a fraction.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -84,7 +92,6 @@ class SearchConfig(BaseModel):
     space: str = "image/opwise"
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     strategy: Literal["screened", "calibrated"] = "screened"
-    objective: Literal["auto", "from_scratch", "shared_checkpoint", "density"] = "auto"
     trials: Count = 120
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
@@ -108,6 +115,11 @@ class SearchConfig(BaseModel):
     verdict_seeds: Annotated[int, Field(ge=2, le=1000)] = 5
     timeout_seconds: Annotated[float, Field(gt=0)] | None = None
     prune: bool = True
+    pruner: Literal["median", "asha"] = "median"
+    engine: Literal["optuna", "ray"] = "optuna"
+    ray_address: str | None = None
+    cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    gpus_per_trial: Annotated[float, Field(ge=0, le=1024)] = 0.0
     device: str = "cpu"
 
     @model_validator(mode="before")
@@ -120,6 +132,31 @@ class SearchConfig(BaseModel):
         trials = settings.get("trials", cls.model_fields["trials"].default)
         n_trials = trials if isinstance(trials, int) else 0
         return settings | {"lookback": default_lookback(n, n_trials)}
+
+    @model_validator(mode="after")
+    def _agrees_with_engine(self) -> SearchConfig:
+        if self.engine == "ray":
+            if self.ray_address is not None and "workers" not in self.model_fields_set:
+                raise ValueError(
+                    "`workers`, the number of trials at a time, must be given with `ray_address`: "
+                    "the look-back window, which belongs to the record of a run, depends on it."
+                )
+            if self.device.startswith("cuda") and not self.gpus_per_trial:
+                raise ValueError(
+                    f"`gpus_per_trial` must be given with device '{self.device}': 1, or a part of "
+                    "a GPU that several trials share, such as 0.25."
+                )
+            return self
+        given = self.model_fields_set
+        wrong = [name for name in RAY_ONLY if name in given and self._is_other(name)]
+        if self.pruner == "asha":
+            wrong.append("pruner: asha")
+        if wrong:
+            raise ValueError(f"`{wrong[0]}` needs the engine 'ray': --engine ray")
+        return self
+
+    def _is_other(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     @property
     def data_seed(self) -> int:

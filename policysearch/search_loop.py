@@ -135,7 +135,8 @@ class SearchLoop:
         self._asked[number] = suggestion
         is_reference = suggestion.origin.startswith("warm:")
         prunes = self._config.prune and not is_reference
-        thresholds = self._pruning.thresholds(visible) if prunes else ()
+        prunes_by_median = prunes and self._config.pruner == "median"
+        thresholds = self._pruning.thresholds(visible) if prunes_by_median else ()
         return Task(
             trial_key(number),
             suggestion.policy,
@@ -143,6 +144,7 @@ class SearchLoop:
             self._n_epochs,
             thresholds,
             suggestion.probes,
+            is_prunable=prunes and not prunes_by_median,
         )
 
     def _finish(self, ended: Sequence[Finished]) -> list[Trial]:

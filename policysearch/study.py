@@ -19,14 +19,13 @@ from policysearch.baselines import BASELINES, random_like
 from policysearch.comparison import (
     Comparison,
     Engines,
-    MakeEngine,
-    local_engine,
     run_arms,
     rung_seed,
     write_json,
 )
 from policysearch.config import SearchConfig
 from policysearch.engines.base import Engine
+from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
@@ -42,7 +41,7 @@ from policysearch.verdict import make_verdict
 
 
 def search(
-    config: SearchConfig, out: Path, progress: Progress, make_engine: MakeEngine = local_engine
+    config: SearchConfig, out: Path, progress: Progress, make_engine: MakeEngine = chosen_engine
 ) -> dict[str, Any]:
     """Runs a whole search into a new directory; returns the verdict.
 
@@ -63,7 +62,7 @@ def search(
 
 
 def resume(
-    out: Path, progress: Progress, make_engine: MakeEngine = local_engine
+    out: Path, progress: Progress, make_engine: MakeEngine = chosen_engine
 ) -> dict[str, Any]:
     """Goes on with an interrupted search or comparison; returns its verdict."""
     config = runs.open_config(out)
@@ -79,7 +78,7 @@ class Study:
     """The inputs of a search, loaded and checked; `execute` runs it into a directory."""
 
     def __init__(
-        self, config: SearchConfig, progress: Progress, make_engine: MakeEngine = local_engine
+        self, config: SearchConfig, progress: Progress, make_engine: MakeEngine = chosen_engine
     ) -> None:
         self.config = config
         self.progress = progress
@@ -115,18 +114,13 @@ class Study:
             "sampler": config.sampler,
             # Runs that began before there was a choice have no such line.
             **({} if config.strategy == "screened" else {"strategy": config.strategy}),
-            **self._objective(),
             "trials": config.trials,
             "lookback": config.lookback,
             "prune": config.prune,
+            **({} if config.pruner == "median" else {"pruner": config.pruner}),
             "epochs": self.problem.epochs,
             "search_epochs": self.problem.search_epochs,
         }
-
-    def _objective(self) -> dict[str, str]:
-        """The objective of the search; runs that began before there was a choice have none."""
-        name = self.problem.searched_by
-        return {} if name == "from_scratch" else {"objective": name}
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
         seconds, n_planned = self._plan_of_search(run)
@@ -261,8 +255,7 @@ class Study:
 
     def _trial_seconds(self) -> float:
         shorter = self.problem.search_epochs / self.problem.epochs
-        share = shorter * self.problem.search_cost
-        return self._training_seconds * share * self.problem.n_folds
+        return self._training_seconds * shorter * self.problem.n_folds
 
     @property
     def _training_seconds(self) -> float:

@@ -39,6 +39,7 @@ class Task:
       n_epochs: Length of each training.
       prune_above: Step i of the task is the running mean score after replicate i; above this
         threshold the task stops as pruned. Empty: never.
+      is_prunable: Whether an engine with a pruner of its own may stop it between replicates.
       probes: Policies by name under which the trained networks read the validation data as well.
         Each gives the metrics `NAME:accuracy` and `NAME:log_loss`.
     """
@@ -49,6 +50,7 @@ class Task:
     n_epochs: int
     prune_above: tuple[float, ...] = ()
     probes: Mapping[str, Policy] = field(default_factory=dict)
+    is_prunable: bool = False
 
 
 @dataclass(frozen=True)

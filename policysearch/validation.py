@@ -41,6 +41,8 @@ def first_problems(problems: Iterable[str]) -> list[str]:
 
 def _problem(item: dict[str, Any], model: type[BaseModel]) -> str:
     kind = item["type"]
+    if kind == "value_error" and not item["loc"]:  # about several fields: it names them
+        return str(item["msg"]).removeprefix("Value error, ")
     *parents, last = _path(item["loc"], keep_last=kind in {"missing", "extra_forbidden"})
     where = f" (in {_join(parents)})" if parents else ""
     if kind == "missing":

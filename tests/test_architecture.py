@@ -15,7 +15,7 @@ FLOORS = (
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
     ("mixture", "draws", "modalities", "transform", "data", "baselines"),
-    ("metrics", "resampling", "estimates", "corruptions"),
+    ("metrics", "resampling", "estimates"),
     ("proxies",),
     ("objectives",),
     ("samplers", "ledger_lines", "ledger", "config", "pruning"),

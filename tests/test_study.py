@@ -15,8 +15,9 @@ from faults.driver import SETTINGS, silent, with_formula
 from faults.sessions import recorded, result_of
 
 from policysearch import study
-from policysearch.comparison import compare, local_engine
+from policysearch.comparison import compare
 from policysearch.config import make_config, read_config
+from policysearch.engines.choose import local_engine
 from policysearch.engines.local import LocalEngine
 from policysearch.errors import FormatError, InvalidValueError, RunError
 from policysearch.ledger import read_ledger

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from policysearch.cli.commands import examples
-from policysearch.cli.run_options import TENSORBOARD
+from policysearch.cli.run_options import TENSORBOARD, Command, engine_options, with_options
 from policysearch.cli.search import carry_out
 
 
-@click.command(epilog=examples("policysearch resume runs/photos-1"))
+def _engine_options(command: Command) -> Command:
+    return with_options(command, engine_options(None, None, None))
+
+
+@click.command(
+    epilog=examples(
+        "policysearch resume runs/photos-1",
+        "policysearch resume runs/photos-1 --engine ray --ray-address head:6379",
+    )
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @TENSORBOARD
 @click.option("--json", "is_json", is_flag=True, help="Write events as JSON lines.")
 @click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only the result.")
-def command(run: Path, has_scalars: bool, is_json: bool, is_quiet: bool) -> None:
+@_engine_options
+def command(run: Path, has_scalars: bool, is_json: bool, is_quiet: bool, **words: Any) -> None:
     """Go on with the search or comparison in directory RUN.
 
     Finished trainings are never repeated. The result is the one that an undisturbed run would
-    have had.
+    have had. Where the trainings run may change: --engine and the options of Ray.
     """
+    from policysearch.engines.choose import engine_with
     from policysearch.study import resume
 
+    make_engine = engine_with({name: value for name, value in words.items() if value is not None})
     carry_out(
-        lambda progress: resume(run, progress),
+        lambda progress: resume(run, progress, make_engine),
         run,
         is_json=is_json,
         is_quiet=is_quiet,

@@ -58,7 +58,42 @@ def data_options(command: Command) -> Command:
         click.option("--skip-bad", is_flag=True, help="Leave damaged images out and list them."),
         click.option("--split-seed", type=int, help="Seed of the splits.  [default: --seed]"),
     ]
-    return _with(command, options)
+    return with_options(command, options)
+
+
+def engine_options(
+    engine: str | None, n_cpus: float | None, n_gpus: float | None
+) -> list[Callable[[Any], Any]]:
+    """Options that say where trials run; a default of `None` keeps what a run has."""
+    shown = engine is not None
+    return [
+        click.option(
+            "--engine",
+            type=click.Choice(["optuna", "ray"]),
+            default=engine,
+            show_default=shown,
+            help="Processes on this machine (optuna), or Ray Tune on a cluster (ray).",
+        ),
+        click.option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="A running Ray cluster, or auto.  [default: a private one on this machine]",
+        ),
+        click.option(
+            "--cpus-per-trial",
+            type=float,
+            default=n_cpus,
+            show_default=shown,
+            help="Processors that Ray sets aside for a trial.",
+        ),
+        click.option(
+            "--gpus-per-trial",
+            type=float,
+            default=n_gpus,
+            show_default=shown,
+            help="GPUs, or a part of one that trials share, such as 0.25.",
+        ),
+    ]
 
 
 def run_options(command: Command) -> Command:
@@ -83,16 +118,18 @@ def run_options(command: Command) -> Command:
         click.option("--workers", type=int, help="Processes.  [default: all cores]"),
         click.option("--threads", type=int, default=1, show_default=True, help="Threads of each."),
         click.option("--timeout", type=Duration(), help="Kill and retry what takes longer."),
+        *engine_options("optuna", 1.0, 0.0),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
         TENSORBOARD,
         click.option("--out", type=click.Path(path_type=Path), help="Directory of the results."),
         click.option("--json", "is_json", is_flag=True, help="Write events as JSON lines."),
         click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only the result."),
     ]
-    return _with(command, options)
+    return with_options(command, options)
 
 
-def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
+def with_options(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
+    """The command with options, in this order."""
     for option in reversed(options):
         command = option(command)
     return command

@@ -24,6 +24,7 @@ from policysearch.cli.run_options import (
         "policysearch search data.npz --space autoaugment --trials 500",
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
+        "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
     )
 )
 @click.argument("data")
@@ -35,14 +36,6 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="How single operations are judged: by short trainings, or by forward passes of networks "
     "trained without augmentation, which needs far fewer trials (20 to 40).",
-)
-@click.option(
-    "--objective",
-    type=click.Choice(["auto", "from_scratch", "shared_checkpoint", "density"]),
-    default="auto",
-    show_default=True,
-    help="How the search scores a policy: by whole trainings, by fine-tuning one half-trained "
-    "model, or by forward passes of networks trained without augmentation.",
 )
 @click.option(
     "--sampler",
@@ -57,6 +50,14 @@ from policysearch.cli.run_options import (
 @click.option("--candidates", type=int, default=12, show_default=True, help="To be confirmed.")
 @click.option("--confirm-seeds", type=int, default=4, show_default=True, help="Fresh seeds.")
 @click.option("--lookback", type=int, help="Trials that may be unknown when one is suggested.")
+@click.option(
+    "--pruner",
+    type=click.Choice(["median", "asha"]),
+    default="median",
+    show_default=True,
+    help="What stops poor trials: the median of earlier ones, or Ray Tune's ASHA (with --engine "
+    "ray), which depends on timing.",
+)
 @click.option("--no-prune", is_flag=True, help="Train every trial on every fold.")
 @data_options
 @run_options
@@ -115,14 +116,15 @@ def carry_out(
 
 def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None:
     """Writes the table of arms, the sentence, the files and the next commands."""
-    from policysearch.cli.output import emit, emit_paragraph, escaped_line
-    from policysearch.cli.verdict_table import emit_verdict
+    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
+    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
 
     place = escaped_line(where)
     if not is_quiet:
-        has_choice = "validation" in verdict
         emit()
-        emit_verdict(verdict, "chosen on validation data" if has_choice else "the first policy")
+        emit_table(TITLES, verdict_rows(verdict), right=RIGHT)
+        has_choice = "validation" in verdict
+        emit("* chosen on validation data" if has_choice else "* the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
     has_policy = (where / "policy.json").exists()

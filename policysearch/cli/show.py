@@ -190,8 +190,8 @@ def _show_provenance(document: PolicyDocument) -> None:
 
 
 def _show_verdict(document: PolicyDocument) -> None:
-    from policysearch.cli.output import emit, emit_paragraph, escaped_line
-    from policysearch.cli.verdict_table import emit_verdict
+    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
+    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
 
     emit()
     if not document.verdict:
@@ -201,8 +201,10 @@ def _show_verdict(document: PolicyDocument) -> None:
     emit("Verdict")
     if isinstance(sentence := document.verdict.get("sentence"), str):
         emit_paragraph(escaped_line(sentence), "  ")
-    emit()
-    emit_verdict(document.verdict, "exported")
+    if rows := verdict_rows(document.verdict):
+        emit()
+        emit_table(TITLES, rows, right=RIGHT)
+        emit("* exported")
 
 
 def _show_run(run: RunSummary, text: str, *, is_finished: bool) -> None:

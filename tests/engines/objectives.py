@@ -51,6 +51,12 @@ class Actions:
         time.sleep(float(self.argument))
         return self.good()
 
+    def waits(self) -> Outcome:
+        """Until a test says so."""
+        while not (self.folder / "go").exists():
+            time.sleep(0.02)
+        return self.good()
+
     def raises(self) -> Outcome:
         raise LookupError("no such thing")
 

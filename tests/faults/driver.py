@@ -13,8 +13,8 @@ import sklearn.datasets  # noqa: F401 - imported here, the sessions need not do 
 from faults.formula import Formula
 
 from policysearch import study
-from policysearch.comparison import local_engine
 from policysearch.config import make_config
+from policysearch.engines.choose import local_engine
 from policysearch.ledger import Ledger
 from policysearch.run import Interrupted
 
