@@ -107,7 +107,7 @@ def main() -> None:
     torch.set_num_threads(1)  # images this small are not worth a second thread
     train_data, test_data = digits()
     transform = policysearch.load_policy(args.policy, seed=args.seed)  # (1)
-    augmented = policysearch.AugmentedDataset(train_data, transform)  # (2)
+    augmented = policysearch.AugmentedDataset(train_data, transform, n_epochs=args.epochs)  # (2)
 
     without = accuracy(train(train_data, args), test_data)
     print(f"without policy  {without:6.1%}")
