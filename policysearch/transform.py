@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,8 @@ class PolicyTransform(torch.nn.Module):
 
     * images: PIL image; numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)` or `(n, C, H, W)`;
     * series: numpy or torch, `(L,)`, `(C, L)` or `(n, C, L)`, floating; NaN is a missing value;
-    * sound: likewise, full scale from -1 to 1.
+    * sound: likewise, full scale from -1 to 1;
+    * text: a string, or a list, tuple or array of strings, before any tokenizer.
 
     The result has the same type, shape and dtype. In `eval()` mode it returns its input, so that a
     validation pass is never augmented. An array or tensor that its draw leaves unchanged comes
@@ -132,6 +134,20 @@ class PolicyTransform(torch.nn.Module):
     @property
     def _modality(self) -> Modality:
         return modality_of(self.policy.modality)
+
+    def fit(self, x: Any, y: Any = None) -> PolicyTransform:
+        """Lets operations learn what they need of the training samples; returns the transform.
+
+        Only `tfidf_substitute` does, which draws from the words of the training texts; others
+        take no notice. Give training samples only: what is learned from test samples leaks.
+
+        Args:
+          x: All training samples, see the class.
+          y: Their classes.
+        """
+        self.settings = self._modality.fitted(self.settings, x, y)
+        self._ahead = None
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that draws with an explicit `index` belong to."""
@@ -214,7 +230,7 @@ class PolicyTransform(torch.nn.Module):
         batch, restore = self._modality.take_in(x, lengths, y)
         settings = self.settings
         if sample_rate is not None:
-            settings = self._modality.settings(settings, sample_rate)
+            settings = self._modality.settings(settings, sample_rate=sample_rate)
         return dataclasses.replace(batch, settings=settings), restore
 
     def _augmented(self, batch: Batch, drawn: Drawn) -> Any:
@@ -399,6 +415,8 @@ def load_policy(
     seed: int = 0,
     sample_rate: int | None = None,
     background: Any = None,
+    thesaurus: str | os.PathLike[str] | None = None,
+    unknown: str | None = None,
 ) -> PolicyTransform:
     """Loads a policy as a transform for single samples and batches.
 
@@ -409,10 +427,20 @@ def load_policy(
       sample_rate: Of the clips, in Hz; audio policies need it, here or with every call.
       background: Recordings that `background_mix` adds, at that rate: a tensor or array
         `(m, C, T)`. `None`: other clips of the batch.
+      thesaurus: File of synonyms for a text policy: a word a line with its synonyms, between
+        tabs, or a JSON object of lists. `None`: the English one that ships.
+      unknown: How `unk_dropout` writes an unknown word, such as the mask of a tokenizer.
+        `None`: `[UNK]`.
 
     Raises:
       PolicySearchError: Naming every problem of the file, or the nearest known name.
     """
     policy = resolve_policy(source).policy
-    settings = modality_of(policy.modality).settings(None, sample_rate, background)
+    settings = modality_of(policy.modality).settings(
+        None,
+        sample_rate=sample_rate,
+        background=background,
+        thesaurus=thesaurus,
+        unknown=unknown,
+    )
     return PolicyTransform(policy, seed, settings)

@@ -33,8 +33,11 @@ class AudioModality(TraceModality):
     may_miss_values = False
     advice = "Scale whole numbers to -1..1: x.float() / 32768 for 16 bits."
 
-    def settings(self, told: Any, sample_rate: Any = None, background: Any = None) -> Any:
+    def settings(
+        self, told: Any, sample_rate: Any = None, background: Any = None, **said: Any
+    ) -> Any:
         """Checks sample rate and recordings (see `Modality`)."""
+        super().settings(told, **said)
         if sample_rate is not None:
             _check_rate(sample_rate)
         elif isinstance(told, AudioSettings):

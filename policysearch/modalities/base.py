@@ -17,6 +17,14 @@ from policysearch.errors import InvalidValueError
 from policysearch.mixture import mixed, repeated
 from policysearch.policy import Policy
 
+#: Which kind of data a setting of `load_policy` is for.
+_SETTINGS = {
+    "sample_rate": "audio",
+    "background": "audio",
+    "thesaurus": "text",
+    "unknown": "text",
+}
+
 #: Turns augmented samples back into what the user gave: its type, and one sample or many.
 Restore = Callable[[Any], Any]
 
@@ -74,15 +82,27 @@ class Modality(abc.ABC):
           depends on the sample and its row alone, unless an op needs others by its nature.
         """
 
-    def settings(self, told: Any, sample_rate: Any = None, background: Any = None) -> Any:
-        """What is known of all samples: `told` before, with what is said now.
+    def settings(self, told: Any, **said: Any) -> Any:
+        """What is known of all samples: `told` before, with what is said now (not `None`).
 
         Raises:
           InvalidValueError: For a value that is wrong, or means nothing for this kind of data.
         """
-        for name, value in (("sample_rate", sample_rate), ("background", background)):
+        for name, value in said.items():
             if value is not None:
-                raise InvalidValueError(f"`{name}` is for audio policies. Leave it out.")
+                raise InvalidValueError(
+                    f"`{name}` is for {_SETTINGS[name]} policies. Leave it out."
+                )
+        return told
+
+    def fitted(self, told: Any, x: Any, y: Any = None) -> Any:  # noqa: ARG002
+        """What is known of all samples, with what operations learn from training samples.
+
+        Args:
+          told: What was known before.
+          x: All training samples, as `take_in` takes them.
+          y: Their classes.
+        """
         return told
 
     def one_by_one(self, drawn: Drawn, policy: Policy) -> OneByOne:

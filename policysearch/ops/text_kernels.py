@@ -7,6 +7,7 @@ know no policy, no level and no probability.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,16 +18,14 @@ from policysearch.errors import InvalidValueError
 from policysearch.ops.lexicon import (
     IS_NEGATION,
     IS_WORD,
-    UNKNOWN,
     Edited,
     Lexicon,
     Words,
 )
 from policysearch.ops.registry import get_spec
 
-__all__ = ["NEEDS_FIT", "NEEDS_SYNONYMS", "TextKernels", "WordStatistics", "fit_statistics"]
+__all__ = ["NEEDS_FIT", "TextKernels", "WordCounts", "count_words"]
 
-NEEDS_SYNONYMS = frozenset({"synonym_replace", "random_insert"})
 NEEDS_FIT = frozenset({"tfidf_substitute"})
 
 _KIND = {
@@ -52,61 +51,81 @@ _KEYS = {
 
 
 @dataclass(frozen=True, eq=False)
-class WordStatistics:
-    """What `tfidf_substitute` knows of the training data, fitted by `fit_statistics`.
+class WordCounts:
+    """What `tfidf_substitute` knows of training texts, as `count_words` finds it.
 
     Attributes:
-      weights: float64, inverse document frequency of the words of the lexicon at that time.
-      substitutes: int32, words that may be put in.
-      substitute_edges: float64, their chances, summed up.
+      words: Words as they are written, sorted.
+      count: How often each occurs, `(len(words),)` int64.
+      n_texts: In how many texts each occurs, likewise.
+      n: Number of texts.
     """
+
+    words: tuple[str, ...]
+    count: NDArray[np.int64]
+    n_texts: NDArray[np.int64]
+    n: int
+
+
+def count_words(texts: Sequence[str]) -> WordCounts:
+    """Counts the words of training texts; signs count as words, negations among them."""
+    lexicon = Lexicon()
+    words = lexicon.encode(texts).words
+    size = len(lexicon)
+    row = np.repeat(np.arange(len(texts), dtype=np.int64), np.diff(words.edges))
+    count = np.bincount(words.ids, minlength=size)
+    n_texts = np.bincount(np.unique(row * size + words.ids) % size, minlength=size)
+    found = sorted(np.flatnonzero(count).tolist(), key=lexicon.texts.__getitem__)
+    names = tuple(lexicon.texts[i] for i in found)
+    return WordCounts(names, count[found], n_texts[found], len(texts))
+
+
+@dataclass(frozen=True, eq=False)
+class _Substitution:
+    """Word counts as kernels read them (see `text_native`)."""
 
     weights: NDArray[np.float64]
     substitutes: NDArray[np.int32]
     substitute_edges: NDArray[np.float64]
 
 
-def fit_statistics(words: Words, lexicon: Lexicon) -> WordStatistics:
-    """Fits word statistics to training texts; the lexicon keeps their words for good.
+def _substitution(counts: WordCounts | None, lexicon: Lexicon) -> _Substitution:
+    """The words of the counts, which the lexicon keeps for good, by number.
 
-    The inverse document frequency of a word is log(n / texts with it). A word is put in with a
-    chance in proportion to max S - S, where S is its frequency times that.
+    The inverse document frequency of a word is log(n / texts with it), that of an unknown word
+    log n. A word is put in with a chance in proportion to max S - S, where S is its frequency
+    times that.
 
     References:
       Xie et al., UDA, 2020 (arXiv:1904.12848), appendix on TF-IDF word replacement.
     """
+    if counts is None:
+        return _Substitution(np.zeros(0), np.zeros(0, np.int32), np.zeros(0))
+    numbers = lexicon.numbers(counts.words)
     lexicon.keep()
-    n, size = len(words), len(lexicon)
-    row = np.repeat(np.arange(n, dtype=np.int64), np.diff(words.edges))
-    count = np.bincount(words.ids, minlength=size).astype(np.float64)
-    in_texts = np.unique(row * size + words.ids) % size
-    n_texts = np.bincount(in_texts, minlength=size)
-    weights = np.log(max(n, 1) / np.maximum(n_texts, 1))
-    is_free = (lexicon.flags & (IS_WORD | IS_NEGATION) == IS_WORD) & (count > 0)
-    is_free[UNKNOWN] = False
-    # In the order of the words: numbers depend on what the lexicon met before.
-    found = sorted(np.flatnonzero(is_free).tolist(), key=lexicon.texts.__getitem__)
-    substitutes = np.array(found, np.int32)
-    says = (count * weights)[substitutes]
+    weights = np.full(len(lexicon), np.log(max(counts.n, 1)))
+    idf = np.log(max(counts.n, 1) / np.maximum(counts.n_texts, 1))
+    weights[numbers] = idf
+    is_free = lexicon.flags[numbers] & (IS_WORD | IS_NEGATION) == IS_WORD
+    says = (counts.count * idf)[is_free]
     chance = says.max(initial=0.0) - says
     if not chance.any():
-        chance = np.ones(len(substitutes))
-    return WordStatistics(weights, substitutes, np.cumsum(chance))
+        chance = np.ones(len(says))
+    return _Substitution(weights, numbers[is_free], np.cumsum(chance))
 
 
 class TextKernels:
-    """Text operations with one lexicon.
+    """Text operations with one lexicon; threads take turns.
 
     Args:
       lexicon: Numbers words; its thesaurus gives the synonyms.
-      statistics: For `tfidf_substitute`, which leaves texts alone without.
+      counts: For `tfidf_substitute`, which leaves texts alone without.
     """
 
-    def __init__(self, lexicon: Lexicon, statistics: WordStatistics | None = None) -> None:
+    def __init__(self, lexicon: Lexicon, counts: WordCounts | None = None) -> None:
         self.lexicon = lexicon
-        self._statistics = statistics or WordStatistics(
-            np.zeros(0), np.zeros(0, np.int32), np.zeros(0)
-        )
+        self._substitution = _substitution(counts, lexicon)
+        self._lock = threading.Lock()
 
     def edit(
         self,
@@ -135,7 +154,7 @@ class TextKernels:
         from policysearch.ops.text_native import machine_code
 
         kinds, m, keys = _stages(len(words), ops, op_index, magnitude, draws)
-        lexicon, statistics = self.lexicon, self._statistics
+        lexicon, substitution = self.lexicon, self._substitution
         thesaurus = lexicon.thesaurus
         result = machine_code()(
             words.ids,
@@ -147,9 +166,9 @@ class TextKernels:
             lexicon.n_base,
             np.zeros(1, np.int32) if thesaurus is None else thesaurus.first,
             np.zeros(0, np.int32) if thesaurus is None else thesaurus.synonyms,
-            statistics.weights,
-            statistics.substitutes,
-            statistics.substitute_edges,
+            substitution.weights,
+            substitution.substitutes,
+            substitution.substitute_edges,
             lexicon.edges,
             lexicon.points,
             _neighbours(),
@@ -177,17 +196,12 @@ class TextKernels:
         if not len(rows):
             return result
         chosen = [texts[row] for row in rows.tolist()]
-        encoded = self.lexicon.encode(chosen)
-        edited = self.edit(
-            encoded.words,
-            ops,
-            index[rows],
-            np.asarray(magnitude)[rows],
-            np.asarray(draws)[rows],
-        )
-        for row, text in zip(
-            rows.tolist(), self.lexicon.decode(chosen, encoded, edited), strict=True
-        ):
+        mine = (np.asarray(values)[rows] for values in (index, magnitude, draws))
+        with self._lock:  # numbers of words are valid until the next texts are numbered
+            encoded = self.lexicon.encode(chosen)
+            edited = self.edit(encoded.words, ops, *mine)
+            written = self.lexicon.decode(chosen, encoded, edited)
+        for row, text in zip(rows.tolist(), written, strict=True):
             result[row] = text
         return result
 

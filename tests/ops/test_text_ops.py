@@ -8,7 +8,7 @@ import pytest
 from policysearch.errors import InvalidValueError, UnknownNameError
 from policysearch.ops.lexicon import Lexicon, Words
 from policysearch.ops.registry import op_table
-from policysearch.ops.text_kernels import TextKernels, fit_statistics
+from policysearch.ops.text_kernels import TextKernels, count_words
 from policysearch.ops.text_words import MARKS, parts, pieces
 from policysearch.ops.thesaurus import shipped_thesaurus, thesaurus_of
 
@@ -143,25 +143,33 @@ def test_misspelling_twice_starts_from_the_misspelt_word(kernels):
     assert any(list(word) != sorted(word) for word in after)
 
 
+def test_counts_are_those_of_the_texts():
+    found = count_words(["common common rare!", "Common odd", "never"])
+    assert found.words == ("Common", "common", "never", "odd", "rare")
+    assert found.count.tolist() == [1, 2, 1, 1, 1]
+    assert found.n_texts.tolist() == [1, 1, 1, 1, 1]
+    assert found.n == 3
+
+
 def test_substitutes_follow_the_formula_of_uda():
+    """Chances in proportion to max S - S with S = frequency x log(n / texts with the word)."""
     texts = ["common common rare", "common odd", "common usual", "usual never plain"]
-    lexicon = Lexicon()
-    words = lexicon.encode(texts).words
-    found = fit_statistics(words, lexicon)
-    names = [lexicon.texts[i] for i in found.substitutes]
-    assert names == ["common", "odd", "plain", "rare", "usual"]
+    kernels = TextKernels(Lexicon(), count_words(texts))
+    after = run(kernels, "tfidf_substitute", ["x"] * 20_000, 0.5)
+    drawn = [text for text in after if text != "x"]
     count = np.array([4, 1, 1, 1, 2])
-    idf = np.log(4 / np.array([3, 1, 1, 1, 2]))
-    says = count * idf
-    chance = np.diff(found.substitute_edges, prepend=0)
-    np.testing.assert_allclose(chance, says.max() - says, atol=1e-12)
-    np.testing.assert_allclose(found.weights[found.substitutes], idf)
+    says = count * np.log(4 / np.array([3, 1, 1, 1, 2]))
+    chance = (says.max() - says) / (says.max() - says).sum()
+    for word, share in zip(["common", "odd", "plain", "rare", "usual"], chance, strict=True):
+        # 5 standard errors of a share among some 10,000
+        assert abs(drawn.count(word) / len(drawn) - share) < 5 * 0.5 / np.sqrt(len(drawn))
+    assert "never" not in drawn
 
 
 def test_words_of_low_tfidf_are_replaced_most():
     texts = ["alpha beta", "alpha gamma", "alpha delta", "alpha epsilon", "alpha zeta zeta"]
     lexicon = Lexicon()
-    kernels = TextKernels(lexicon, fit_statistics(lexicon.encode(texts).words, lexicon))
+    kernels = TextKernels(lexicon, count_words(texts))
     before = ["alpha", "beta", "alien", "gamma"]
     after = run(kernels, "tfidf_substitute", [" ".join(before)] * 2000, 0.25)
     changes = np.array([[a != b for a, b in zip(before, t.split(), strict=True)] for t in after])
@@ -219,7 +227,7 @@ def test_texts_with_the_sign_that_bounds_texts(kernels):
 def test_a_lexicon_that_met_too_many_words_starts_over(monkeypatch):
     monkeypatch.setattr("policysearch.ops.lexicon.MAX_MET", 50)
     lexicon = Lexicon(thesaurus_of(THESAURUS))
-    kernels = TextKernels(lexicon, fit_statistics(lexicon.encode(["kept"]).words, lexicon))
+    kernels = TextKernels(lexicon, count_words(["kept"]))
     size = len(lexicon)
     for i in range(10):
         texts = [f"word{i}x{j} quick" for j in range(30)]
