@@ -10,6 +10,7 @@ import numpy as np
 
 from policysearch import run as runs
 from policysearch.config import SearchConfig
+from policysearch.corruptions.base import unseen_by
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError, RunError
@@ -149,13 +150,14 @@ def run_arms(
             f"They are tried again by: policysearch resume {run.path}"
         )
     metric = run.config.metric
+    unseen = unseen_by(policy for policies in arms.values() for policy in policies)
     return [
-        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], metric)
+        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], metric, unseen)
         for name in arms
     ]
 
 
-def _arm(name: str, outcomes: Sequence[Outcome], metric: str) -> Arm:
+def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[str]) -> Arm:
     """An arm from the outcomes of its seeds."""
     measured = [outcome.metrics[0] for outcome in outcomes]
     if any(metric not in metrics for metrics in measured):
@@ -169,17 +171,25 @@ def _arm(name: str, outcomes: Sequence[Outcome], metric: str) -> Arm:
         tuple(metrics[metric] for metrics in measured),
         sum(outcome.seconds for outcome in outcomes),
         resampled if all(resampled) else (),
-        {key: float(np.mean([m[key] for m in measured])) for key in _axes(measured, metric)},
+        _axes(measured, metric, unseen),
     )
 
 
-def _axes(measured: Sequence[Mapping[str, float]], metric: str) -> list[str]:
-    """What else every training measured."""
-    return [
-        name
-        for name in METRICS | AXES
+def _axes(
+    measured: Sequence[Mapping[str, float]], metric: str, unseen: Sequence[str]
+) -> dict[str, float]:
+    """What else every training measured: means by name.
+
+    Accuracies on corrupted samples only for corruptions that no arm has been trained for.
+    """
+    corruptions = [f"corrupted:{name}" for name in unseen]
+    means = {
+        name: float(np.mean([metrics[name] for metrics in measured]))
+        for name in [*METRICS, *AXES, *corruptions]
         if name != metric and all(name in metrics for metrics in measured)
-    ]
+    }
+    seen = [means[name] for name in corruptions if name in means]
+    return means | ({"corruption_accuracy": float(np.mean(seen))} if seen else {})
 
 
 def rung_seed(root: int, rung: str, i: int) -> int:

@@ -54,6 +54,9 @@ class SearchConfig(BaseModel):
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper.
+      objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
+        half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
+        say of augmented data (`density`); `auto` chooses. The confirmation trains from scratch.
       trials: Policies to try, warm start included.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
@@ -92,6 +95,7 @@ class SearchConfig(BaseModel):
     space: str = "image/opwise"
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     strategy: Literal["screened", "calibrated"] = "screened"
+    objective: Literal["auto", "from_scratch", "shared_checkpoint", "density"] = "auto"
     trials: Count = 120
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)

@@ -114,6 +114,7 @@ class Study:
             "sampler": config.sampler,
             # Runs that began before there was a choice have no such line.
             **({} if config.strategy == "screened" else {"strategy": config.strategy}),
+            **self._objective(),
             "trials": config.trials,
             "lookback": config.lookback,
             "prune": config.prune,
@@ -121,6 +122,11 @@ class Study:
             "epochs": self.problem.epochs,
             "search_epochs": self.problem.search_epochs,
         }
+
+    def _objective(self) -> dict[str, str]:
+        """The objective of the search; runs that began before there was a choice have none."""
+        name = self.problem.searched_by
+        return {} if name == "from_scratch" else {"objective": name}
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
         seconds, n_planned = self._plan_of_search(run)
@@ -255,7 +261,8 @@ class Study:
 
     def _trial_seconds(self) -> float:
         shorter = self.problem.search_epochs / self.problem.epochs
-        return self._training_seconds * shorter * self.problem.n_folds
+        share = shorter * self.problem.search_cost
+        return self._training_seconds * share * self.problem.n_folds
 
     @property
     def _training_seconds(self) -> float:

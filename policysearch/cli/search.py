@@ -38,6 +38,14 @@ from policysearch.cli.run_options import (
     "trained without augmentation, which needs far fewer trials (20 to 40).",
 )
 @click.option(
+    "--objective",
+    type=click.Choice(["auto", "from_scratch", "shared_checkpoint", "density"]),
+    default="auto",
+    show_default=True,
+    help="How the search scores a policy: by whole trainings, by fine-tuning one half-trained "
+    "model, or by forward passes of networks trained without augmentation.",
+)
+@click.option(
     "--sampler",
     type=click.Choice(["tpe", "random", "nsga2"]),
     default="tpe",
@@ -116,15 +124,14 @@ def carry_out(
 
 def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None:
     """Writes the table of arms, the sentence, the files and the next commands."""
-    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
-    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+    from policysearch.cli.verdict_table import emit_verdict
 
     place = escaped_line(where)
     if not is_quiet:
-        emit()
-        emit_table(TITLES, verdict_rows(verdict), right=RIGHT)
         has_choice = "validation" in verdict
-        emit("* chosen on validation data" if has_choice else "* the first policy")
+        emit()
+        emit_verdict(verdict, "chosen on validation data" if has_choice else "the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
     has_policy = (where / "policy.json").exists()

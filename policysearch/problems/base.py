@@ -19,11 +19,15 @@ class Problem(Protocol):
       n_folds: Trainings of a policy that have one seed in common: validation folds.
       epochs: Length of a full training.
       search_epochs: Length of a training in the search.
+      searched_by: Name of the objective of the search.
+      search_cost: Seconds that it takes for a policy and fold, in trainings of `search_epochs`.
     """
 
     n_folds: int
     epochs: int
     search_epochs: int
+    searched_by: str
+    search_cost: float
 
     def objective(self, rung: Rung) -> Objective:
         """Scores the policies of a rung; equal objects serve several rungs.

@@ -14,6 +14,7 @@ from policysearch.data.duplicates import split_duplicates
 from policysearch.data.source import load_source
 from policysearch.data.splits import Splits, make_splits
 from policysearch.objectives.base import Objective
+from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy import Policy
 from policysearch.problems.base import Rung
@@ -41,7 +42,13 @@ class DatasetProblem:
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
         self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
-        self._searched = FromScratch(self.splits.search, self._proxy)
+        self._confirmed = FromScratch(self.splits.search, self._proxy)
+        self.searched_by = objective_for(config.objective)
+        made = OBJECTIVES[self.searched_by]
+        self.search_cost = made.cost
+        self._searched: Objective = self._confirmed
+        if made is not FromScratch:  # equal objectives share their processes
+            self._searched = made(self.splits.search, self._proxy)
         self._final = FinalTraining(self.splits.final, self._proxy, config.metric)
         self._seconds_per_epoch: float | None = None
 
@@ -49,7 +56,7 @@ class DatasetProblem:
         """Scores the policies of a rung (see `Problem`)."""
         if rung == "verdict":
             return self._final
-        return self._searched
+        return self._searched if rung == "search" else self._confirmed
 
     def restricted(self, space: SearchSpace) -> SearchSpace:
         """Drops operations on channels that are not there (see `Problem`)."""
