@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from policysearch import run as runs
+from policysearch.baselines import BASELINES
 from policysearch.config import SearchConfig
 from policysearch.corruptions.base import unseen_by
 from policysearch.engines.base import Engine
@@ -23,6 +24,7 @@ from policysearch.problems.base import Problem, Rung
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.seeding import derive_seed
+from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Outcome, Replicate, Task
 from policysearch.verdict import Arm, make_verdict
 
@@ -79,8 +81,9 @@ class Comparison:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
-        self.arms = named_arms(config.policies)
+        check_names(config.policies)
         self.problem = make_problem(config, progress)
+        self.arms = {name: arm_policy(name, self.problem) for name in config.policies}
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Trains what the run directory does not hold yet and writes the verdict."""
@@ -98,23 +101,44 @@ class Comparison:
         return verdict
 
 
-def named_arms(sources: tuple[str, ...]) -> dict[str, Policy]:
-    """Policies by the names they were given under; two of one name or fewer than two are refused.
+def check_names(sources: tuple[str, ...]) -> None:
+    """Refuses what cannot be compared, before data are read.
 
     Raises:
       InvalidValueError: For fewer than two policies, or the same one twice.
+      PolicySearchError: For a name that is not known, or a file that is not valid.
     """
     if len(sources) < 2:
         raise InvalidValueError(
             f"`compare` needs at least 2 policies, got {len(sources)}. "
             "Add 'none' to compare with no augmentation."
         )
-    arms: dict[str, Policy] = {}
-    for source in sources:
-        if source in arms:
+    for i, source in enumerate(sources):
+        if source in sources[:i]:
             raise InvalidValueError(f"Policy '{source}' is given twice.")
-        arms[source] = resolve_policy(source).policy
-    return arms
+        resolve_policy(source)
+
+
+def arm_policy(source: str, problem: Problem) -> Policy:
+    """A policy by name, for the data of a problem.
+
+    The names of search-free arms stand for those of the default space where the data are no
+    images, for which they are published.
+
+    Raises:
+      InvalidValueError: For a policy for another kind of data.
+    """
+    modality = problem.modality
+    if modality != "image" and source in BASELINES:
+        return problem.baselines(problem.restricted(load_space(DEFAULT_SPACE, modality)))[source]
+    policy = resolve_policy(source).policy
+    if policy.modality != modality:
+        known = ", ".join(BASELINES)
+        raise InvalidValueError(
+            f"Policy '{source}' is for {policy.modality} data, but these are {modality} data. "
+            f"Names for them: {known}."
+        )
+    return policy
 
 
 def run_arms(

@@ -50,7 +50,8 @@ class SearchConfig(BaseModel):
     Attributes:
       data: What the user named: `digits`, a folder, an `.npz`, `package.module:function`.
       policies: What a comparison compares; empty for a search.
-      space: Name of a shipped space, or a YAML file.
+      space: Name of a shipped space, or a YAML file; `None`: `opwise` for the kind of data.
+      modality: Kind of data, such as `series`; `None` goes by the name of the file.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper.
@@ -92,7 +93,8 @@ class SearchConfig(BaseModel):
 
     data: str
     policies: tuple[str, ...] = ()
-    space: str = "image/opwise"
+    space: str | None = None
+    modality: str | None = None
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     strategy: Literal["screened", "calibrated"] = "screened"
     objective: Literal["auto", "from_scratch", "shared_checkpoint", "density"] = "auto"

@@ -35,7 +35,7 @@ from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator
 from policysearch.selection import Selection, halving, pick_candidates, select
 from policysearch.space import SearchSpace
-from policysearch.space_yaml import load_space
+from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Outcome, Replicate, Task, Trial
 from policysearch.verdict import make_verdict
 
@@ -83,13 +83,15 @@ class Study:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
-        space = load_space(config.space)
+        if config.space is not None and "/" in config.space:
+            load_space(config.space)  # what is wrong with it is said before data are read
+        self.problem = make_problem(config, progress)
+        space = load_space(config.space or DEFAULT_SPACE, self.problem.modality)
         if not space.parameters():
             raise InvalidValueError(
                 f"Space '{space.name}' has nothing to search. Compare its policy with others: "
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
-        self.problem = make_problem(config, progress)
         self.space: SearchSpace = self.problem.restricted(space)
         self.baselines = self.problem.baselines(self.space)
 

@@ -47,6 +47,7 @@ def data_options(command: Command) -> Command:
     """Options that say how the data are read and split."""
     options = [
         click.option("--train-size", type=int, help="Train on a stratified subset of this size."),
+        click.option("--modality", help="Kind of data: image, series, ...  [default: by file]"),
         click.option("--image-size", type=int, help="Resize images to this side in pixels."),
         click.option("--val-share", type=float, help="Share held out for validation, once."),
         click.option("--folds", type=int, help="Folds of cross-validation instead."),

@@ -25,10 +25,11 @@ from policysearch.cli.run_options import (
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
+        "policysearch search ArrowHead/    # time series: ArrowHead_TRAIN.ts, ArrowHead_TEST.ts",
     )
 )
 @click.argument("data")
-@click.option("--space", default="image/opwise", show_default=True, help="Name or YAML file.")
+@click.option("--space", help="Name or YAML file.  [default: opwise for the kind of data]")
 @click.option(
     "--strategy",
     type=click.Choice(["screened", "calibrated"]),
@@ -80,7 +81,8 @@ def command(
     """Find an augmentation policy for DATA and say honestly how much it helps.
 
     DATA is `digits` (built in), a folder of images by class (with train/ and test/ above the
-    classes, or split by seed), an .npz file with x_train and y_train, or package.module:function.
+    classes, or split by seed), an .npz file with x_train and y_train, time series in .ts files, or
+    package.module:function.
 
     The policy goes to OUT/policy.json, the verdict to OUT/verdict.json. An interrupted search
     goes on with `policysearch resume OUT`.

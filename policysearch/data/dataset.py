@@ -99,6 +99,11 @@ class Dataset:
         """Number of classes, whether or not each has samples here."""
         return len(self.classes)
 
+    @property
+    def n_channels(self) -> int:
+        """Channels of a sample; 1 for kinds of data that have none."""
+        return int(self.x.shape[1]) if self.modality in ("image", "series", "audio") else 1
+
     def name_of(self, index: int) -> str:
         """The name of a sample for messages: its file, or its number."""
         return self.names[index] if self.names is not None else f"sample {index}"

@@ -16,6 +16,7 @@ class Problem(Protocol):
     """What is trained, and on what.
 
     Attributes:
+      modality: Kind of data that policies are applied to.
       n_folds: Trainings of a policy that have one seed in common: validation folds.
       epochs: Length of a full training.
       search_epochs: Length of a training in the search.
@@ -23,6 +24,7 @@ class Problem(Protocol):
       search_cost: Seconds that it takes for a policy and fold, in trainings of `search_epochs`.
     """
 
+    modality: str
     n_folds: int
     epochs: int
     search_epochs: int

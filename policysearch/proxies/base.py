@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Mapping
 from typing import Protocol
@@ -69,14 +70,14 @@ class ProxySettings(Protocol):
 def settings_for(data: Dataset, device: str = "cpu") -> ProxySettings:
     """The settings of the proxy for a dataset, by its modality and size.
 
+    They come from `config_for` in the module of `policysearch.proxies` named like the modality.
+
     Raises:
       InvalidValueError: When this torch cannot compute on the device.
     """
-    if data.modality == "image":
-        from policysearch.proxies.image import config_for
-
-        return config_for(data, device)
-    raise NotImplementedError(f"no proxy is known for {data.modality} data")
+    found = importlib.import_module(f"policysearch.proxies.{data.modality}")
+    settings: ProxySettings = found.config_for(data, device)
+    return settings
 
 
 def seconds_per_epoch(
