@@ -22,6 +22,8 @@ _PUBLIC = {
     "SearchResult": "policysearch.api",
     "Stage": "policysearch.policy",
     "SubPolicy": "policysearch.policy",
+    "TrainingTrial": "policysearch.objectives.own",
+    "TrialPruned": "policysearch.objectives.own",
     "compare": "policysearch.api",
     "load_policy": "policysearch.transform",
     "search": "policysearch.api",

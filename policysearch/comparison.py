@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from policysearch import run as runs
-from policysearch.baselines import BASELINES
 from policysearch.config import SearchConfig
-from policysearch.corruptions.base import unseen_by
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError, RunError
 from policysearch.files import json_text, write_atomic
+from policysearch.measures import Measure
 from policysearch.metrics import AXES, METRICS
 from policysearch.named import resolve_policy
 from policysearch.objectives.base import Objective
@@ -24,7 +23,6 @@ from policysearch.problems.base import Problem, Rung
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.seeding import derive_seed
-from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Outcome, Replicate, Task
 from policysearch.verdict import Arm, make_verdict
 
@@ -32,8 +30,11 @@ from policysearch.verdict import Arm, make_verdict
 class Engines:
     """The engine of each rung: rungs that share an objective share its processes."""
 
-    def __init__(self, problem: Problem, config: SearchConfig, make_engine: MakeEngine) -> None:
+    def __init__(
+        self, problem: Problem, config: SearchConfig, make_engine: MakeEngine, run: Path
+    ) -> None:
         self._problem = problem
+        self._run = run
         self._config = config
         self._make_engine = make_engine
         self._objective: Objective | None = None
@@ -47,7 +48,7 @@ class Engines:
 
     def of(self, rung: Rung) -> Engine:
         """The engine of a rung; that of another objective is closed."""
-        objective = self._problem.objective(rung)
+        objective = self._problem.objective(rung, self._run)
         if self._engine is None or objective is not self._objective:
             self._close()
             self._engine = self._make_engine(objective, self._config)
@@ -81,9 +82,8 @@ class Comparison:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
-        check_names(config.policies)
+        self.arms = named_arms(config.policies)
         self.problem = make_problem(config, progress)
-        self.arms = {name: arm_policy(name, self.problem) for name in config.policies}
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Trains what the run directory does not hold yet and writes the verdict."""
@@ -91,54 +91,34 @@ class Comparison:
         seeds = [rung_seed(config.seed, "verdict", i) for i in range(config.verdict_seeds)]
         header = {**self.problem.header(), "seed": config.seed, "epochs": epochs}
         with Run(out, config, header) as run, StopRequest(self.progress) as stop:
-            with Engines(self.problem, config, self.make_engine) as engines:
+            with Engines(self.problem, config, self.make_engine, out) as engines:
                 arms = {name: [policy] * len(seeds) for name, policy in self.arms.items()}
                 engine = engines.of("verdict")
-                results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs)
-            verdict = make_verdict(results, next(iter(self.arms)), seeds, config.metric)
+                measure = self.problem.measure
+                results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs, measure)
+            verdict = make_verdict(results, next(iter(self.arms)), seeds, measure)
             write_json(out / "verdict.json", verdict)
         self.progress({"event": "finished", "out": str(out), "verdict": verdict})
         return verdict
 
 
-def check_names(sources: tuple[str, ...]) -> None:
-    """Refuses what cannot be compared, before data are read.
+def named_arms(sources: tuple[str, ...]) -> dict[str, Policy]:
+    """Policies by the names they were given under; two of one name or fewer than two are refused.
 
     Raises:
       InvalidValueError: For fewer than two policies, or the same one twice.
-      PolicySearchError: For a name that is not known, or a file that is not valid.
     """
     if len(sources) < 2:
         raise InvalidValueError(
             f"`compare` needs at least 2 policies, got {len(sources)}. "
             "Add 'none' to compare with no augmentation."
         )
-    for i, source in enumerate(sources):
-        if source in sources[:i]:
+    arms: dict[str, Policy] = {}
+    for source in sources:
+        if source in arms:
             raise InvalidValueError(f"Policy '{source}' is given twice.")
-        resolve_policy(source)
-
-
-def arm_policy(source: str, problem: Problem) -> Policy:
-    """A policy by name, for the data of a problem.
-
-    The names of search-free arms stand for those of the default space where the data are no
-    images, for which they are published.
-
-    Raises:
-      InvalidValueError: For a policy for another kind of data.
-    """
-    modality = problem.modality
-    if modality != "image" and source in BASELINES:
-        return problem.baselines(problem.restricted(load_space(DEFAULT_SPACE, modality)))[source]
-    policy = resolve_policy(source).policy
-    if policy.modality != modality:
-        known = ", ".join(BASELINES)
-        raise InvalidValueError(
-            f"Policy '{source}' is for {policy.modality} data, but these are {modality} data. "
-            f"Names for them: {known}."
-        )
-    return policy
+        arms[source] = resolve_policy(source).policy
+    return arms
 
 
 def run_arms(
@@ -149,8 +129,9 @@ def run_arms(
     arms: Mapping[str, Sequence[Policy]],
     seeds: Sequence[int],
     n_epochs: int,
+    measure: Measure,
 ) -> list[Arm]:
-    """Trains every arm with every seed at full length and collects its test metric.
+    """Trains every arm with every seed at full length and collects what it is measured by.
 
     `arms` holds one policy per seed for each arm.
 
@@ -173,15 +154,13 @@ def run_arms(
             f"'{failed[0]}': {outcomes[failed[0]].message.strip()}\n"
             f"They are tried again by: policysearch resume {run.path}"
         )
-    metric = run.config.metric
-    unseen = unseen_by(policy for policies in arms.values() for policy in policies)
     return [
-        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], metric, unseen)
+        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], measure.key)
         for name in arms
     ]
 
 
-def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[str]) -> Arm:
+def _arm(name: str, outcomes: Sequence[Outcome], metric: str) -> Arm:
     """An arm from the outcomes of its seeds."""
     measured = [outcome.metrics[0] for outcome in outcomes]
     if any(metric not in metrics for metrics in measured):
@@ -195,25 +174,17 @@ def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[s
         tuple(metrics[metric] for metrics in measured),
         sum(outcome.seconds for outcome in outcomes),
         resampled if all(resampled) else (),
-        _axes(measured, metric, unseen),
+        {key: float(np.mean([m[key] for m in measured])) for key in _axes(measured, metric)},
     )
 
 
-def _axes(
-    measured: Sequence[Mapping[str, float]], metric: str, unseen: Sequence[str]
-) -> dict[str, float]:
-    """What else every training measured: means by name.
-
-    Accuracies on corrupted samples only for corruptions that no arm has been trained for.
-    """
-    corruptions = [f"corrupted:{name}" for name in unseen]
-    means = {
-        name: float(np.mean([metrics[name] for metrics in measured]))
-        for name in [*METRICS, *AXES, *corruptions]
+def _axes(measured: Sequence[Mapping[str, float]], metric: str) -> list[str]:
+    """What else every training measured."""
+    return [
+        name
+        for name in METRICS | AXES
         if name != metric and all(name in metrics for metrics in measured)
-    }
-    seen = [means[name] for name in corruptions if name in means]
-    return means | ({"corruption_accuracy": float(np.mean(seen))} if seen else {})
+    ]
 
 
 def rung_seed(root: int, rung: str, i: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from policysearch.errors import FormatError
 from policysearch.files import read_text, write_atomic
+from policysearch.measures import Direction, Scale
 from policysearch.space_yaml import parse_yaml
 from policysearch.validation import problems_of
 
@@ -50,14 +52,10 @@ class SearchConfig(BaseModel):
     Attributes:
       data: What the user named: `digits`, a folder, an `.npz`, `package.module:function`.
       policies: What a comparison compares; empty for a search.
-      space: Name of a shipped space, or a YAML file; `None`: `opwise` for the kind of data.
-      modality: Kind of data, such as `series`; `None` goes by the name of the file.
+      space: Name of a shipped space, or a YAML file.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper.
-      objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
-        half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
-        say of augmented data (`density`); `auto` chooses. The confirmation trains from scratch.
       trials: Policies to try, warm start included.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
@@ -87,17 +85,24 @@ class SearchConfig(BaseModel):
         starts a private one.
       cpus_per_trial: Processors that Ray sets aside for a trial.
       gpus_per_trial: GPUs that Ray sets aside for a trial; several share one by a fraction.
+      objective: How policies are scored: by trainings of a small network (`from_scratch`, which is
+        what `auto` takes), by a function of the user's (`function`, named by `data`), or by a
+        program (`command`). The rest is for the last two.
+      command: Command line with the placeholders {policy}, {seed}, {rung} and {out}.
+      score_file: Where the program writes its score, with placeholders; `None`: {out}/score.json
+        if it is there, else the last line of its output that is JSON and has the key.
+      score_key: Key of the score in that JSON.
+      direction: Whether a higher or a lower score is better.
+      best_score: The best one possible; `None`: 1 to be maximised, 0 to be minimised.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    data: str
+    data: str = ""
     policies: tuple[str, ...] = ()
-    space: str | None = None
-    modality: str | None = None
+    space: str = "image/opwise"
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     strategy: Literal["screened", "calibrated"] = "screened"
-    objective: Literal["auto", "from_scratch", "shared_checkpoint", "density"] = "auto"
     trials: Count = 120
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
@@ -127,6 +132,12 @@ class SearchConfig(BaseModel):
     cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024)] = 0.0
     device: str = "cpu"
+    objective: Literal["auto", "from_scratch", "function", "command"] = "auto"
+    command: str | None = None
+    score_file: str | None = None
+    score_key: str = "score"
+    direction: Direction = "maximize"
+    best_score: float | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -169,13 +180,77 @@ class SearchConfig(BaseModel):
         """Seed of splits and subset."""
         return self.seed if self.split_seed is None else self.split_seed
 
+    @property
+    def is_own_training(self) -> bool:
+        """Whether the user's own training is what policies are tried in."""
+        return self.objective in {"function", "command"}
+
+    @property
+    def scale(self) -> Scale:
+        """How results of trainings become scores."""
+        if not self.is_own_training:
+            return Scale()
+        best = 1.0 if self.direction == "maximize" else 0.0
+        return Scale(self.direction, best if self.best_score is None else self.best_score)
+
 
 def make_config(settings: dict[str, Any]) -> SearchConfig:
     """Checks settings given by name; raises `FormatError` naming every problem."""
+    return _checked(settings, "the given option")
+
+
+def _checked(settings: dict[str, Any], what: str) -> SearchConfig:
     try:
-        return SearchConfig.model_validate(settings)
+        config = SearchConfig.model_validate(settings)
     except ValidationError as error:
-        raise FormatError("the given option", problems_of(error, SearchConfig)) from None
+        raise FormatError(what, problems_of(error, SearchConfig)) from None
+    if problems := list(_contradictions(config)):
+        raise FormatError(what, problems)
+    return config
+
+
+#: What means nothing where the training is the user's own, and why.
+_NOT_FOR_OWN = {
+    **dict.fromkeys(
+        ("train_size", "val_share", "folds", "group_pattern", "skip_bad", "split_seed"),
+        "your training reads and splits the data itself",
+    ),
+    **dict.fromkeys(
+        ("epochs", "search_epochs"),
+        "your training decides its length; it is told the rung, and may train shorter in 'search'",
+    ),
+    "device": "your training decides where it computes",
+    "metric": "your training returns a score of its own",
+}
+_ONLY_FOR_OWN = ("direction", "best_score")
+_ONLY_FOR_COMMAND = ("command", "score_file", "score_key")
+
+
+def _contradictions(config: SearchConfig) -> Iterator[str]:
+    """Settings that mean nothing together, each with the reason."""
+    changed = {
+        name
+        for name, field in SearchConfig.model_fields.items()
+        if name not in {"workers", "lookback"} and getattr(config, name) != field.default
+    }
+    if config.objective == "command":
+        if not config.command:
+            yield "`command` is missing: `objective` is 'command'."
+        if config.data:
+            yield f"`data` must be left out: the command finds its own data, got {config.data!r}."
+    elif not config.data:
+        yield "`data` is missing."
+    if config.is_own_training:
+        for name in sorted(changed & _NOT_FOR_OWN.keys()):
+            yield f"`{name}` must be left out: {_NOT_FOR_OWN[name]}."
+        if config.strategy == "calibrated":
+            yield "`strategy` must be 'screened': 'calibrated' reads networks of our own."
+    else:
+        for name in sorted(changed.intersection(_ONLY_FOR_OWN)):
+            yield f"`{name}` needs `objective` 'function' or 'command', got {config.objective!r}."
+    if config.objective != "command":
+        for name in sorted(changed.intersection(_ONLY_FOR_COMMAND)):
+            yield f"`{name}` needs `objective` 'command', got {config.objective!r}."
 
 
 class _Dumper(yaml.SafeDumper):
@@ -204,7 +279,4 @@ def read_config(path: Path) -> SearchConfig:
     data = parse_yaml(read_text(path, "settings"), what)
     if not isinstance(data, dict):
         raise FormatError(what, ["it must be a mapping."])
-    try:
-        return SearchConfig.model_validate(data)
-    except ValidationError as error:
-        raise FormatError(what, problems_of(error, SearchConfig)) from None
+    return _checked(data, what)

@@ -39,6 +39,39 @@ class MedianPruning:
         return tuple(_median(means) for means in self._means[:-1])
 
 
+class ReportPruning:
+    """Median of what earlier trainings reported at a step, in the second half of a training.
+
+    Early in a training strong augmentation looks worse than it is, so nothing is pruned there.
+    """
+
+    def __init__(self) -> None:
+        self._n_seen = 0
+        self._reports: dict[int, list[float]] = {}
+        self._ends: list[int] = []
+
+    def thresholds(self, history: Sequence[Trial]) -> dict[int, float]:
+        """Thresholds by step; empty as long as there are too few trials.
+
+        Args:
+          history: Must begin with the trials of the call before: only the rest is looked at.
+        """
+        for trial in history[self._n_seen :]:
+            for step, score in trial.outcome.reports:
+                bisect.insort(self._reports.setdefault(step, []), score)
+            if trial.score is not None and trial.outcome.reports:
+                bisect.insort(self._ends, trial.outcome.reports[-1][0])
+        self._n_seen = len(history)
+        if len(self._ends) < MIN_TRIALS_TO_PRUNE // 2:
+            return {}
+        end = _median(self._ends)
+        return {
+            step: _median(scores)
+            for step, scores in sorted(self._reports.items())
+            if end / 2 <= step < end and len(scores) >= MIN_TRIALS_TO_PRUNE
+        }
+
+
 def _median(ascending: Sequence[float]) -> float:
     middle = len(ascending) // 2
     if len(ascending) % 2:

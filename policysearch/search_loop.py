@@ -17,7 +17,7 @@ from policysearch.engines.base import Engine, Finished
 from policysearch.ledger import trial_key
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to_dict
-from policysearch.pruning import MedianPruning
+from policysearch.pruning import MedianPruning, ReportPruning
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.optuna_backed import OptunaSampler
@@ -62,6 +62,7 @@ class SearchLoop:
             space, baselines, n_planned, inner, run.config.seed, run.config.strategy
         )
         self._pruning = MedianPruning()
+        self._report_pruning = ReportPruning()
         self._n_trials = self._config.trials
         self._asked: dict[int, Suggestion] = {}
         self._trials: dict[int, Trial] = {}
@@ -145,6 +146,9 @@ class SearchLoop:
             thresholds,
             suggestion.probes,
             is_prunable=prunes and not prunes_by_median,
+            prune_reports_above=(
+                self._report_pruning.thresholds(visible) if prunes_by_median else {}
+            ),
         )
 
     def _finish(self, ended: Sequence[Finished]) -> list[Trial]:
@@ -188,17 +192,20 @@ class SearchLoop:
         return Trial(record["number"], suggestion, Outcome.from_dict(record))
 
     def _event(self, trial: Trial) -> dict[str, Any]:
-        best = self._best
+        best, told = self._best, self._told
         return {
             "event": "trial",
             "number": trial.number,
             "origin": trial.suggestion.origin,
             "state": trial.outcome.state,
-            "score": trial.outcome.score,
+            "score": told(trial.outcome.score),
             "seconds": trial.outcome.seconds,
             "message": trial.outcome.message,
             "done": len(self._trials),
             "best_number": best.number if best else None,
-            "best_score": best.score if best else None,
+            "best_score": told(best.score) if best else None,
             "best_origin": best.suggestion.origin if best else None,
         }
+
+    def _told(self, score: float | None) -> float | None:
+        return None if score is None else self._config.scale.value_of(score)

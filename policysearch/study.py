@@ -9,6 +9,7 @@ Every rung writes its outcomes to the ledger; `resume` runs the same code and sk
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from policysearch.comparison import (
 from policysearch.config import SearchConfig
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
-from policysearch.errors import InvalidValueError
+from policysearch.errors import InvalidValueError, RunError
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.problems.choose import make_problem
@@ -35,7 +36,7 @@ from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator
 from policysearch.selection import Selection, halving, pick_candidates, select
 from policysearch.space import SearchSpace
-from policysearch.space_yaml import DEFAULT_SPACE, load_space
+from policysearch.space_yaml import load_space
 from policysearch.trial import Outcome, Replicate, Task, Trial
 from policysearch.verdict import make_verdict
 
@@ -83,22 +84,20 @@ class Study:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
-        if config.space is not None and "/" in config.space:
-            load_space(config.space)  # what is wrong with it is said before data are read
-        self.problem = make_problem(config, progress)
-        space = load_space(config.space or DEFAULT_SPACE, self.problem.modality)
+        space = load_space(config.space)
         if not space.parameters():
             raise InvalidValueError(
                 f"Space '{space.name}' has nothing to search. Compare its policy with others: "
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
+        self.problem = make_problem(config, progress)
         self.space: SearchSpace = self.problem.restricted(space)
         self.baselines = self.problem.baselines(self.space)
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Runs every rung that the run directory does not hold yet."""
         with Run(out, self.config, self._header()) as run, StopRequest(self.progress) as stop:
-            with Engines(self.problem, self.config, self.make_engine) as engines:
+            with Engines(self.problem, self.config, self.make_engine, out) as engines:
                 trials = self._search(run, engines.of("search"), stop)
                 selection = self._confirm(run, engines.of("confirm"), stop, trials)
                 verdict = self._verdict(run, engines.of("verdict"), stop, selection)
@@ -116,7 +115,6 @@ class Study:
             "sampler": config.sampler,
             # Runs that began before there was a choice have no such line.
             **({} if config.strategy == "screened" else {"strategy": config.strategy}),
-            **self._objective(),
             "trials": config.trials,
             "lookback": config.lookback,
             "prune": config.prune,
@@ -125,12 +123,8 @@ class Study:
             "search_epochs": self.problem.search_epochs,
         }
 
-    def _objective(self) -> dict[str, str]:
-        """The objective of the search; runs that began before there was a choice have none."""
-        name = self.problem.searched_by
-        return {} if name == "from_scratch" else {"objective": name}
-
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
+        self._learn_length(run, engine, stop)
         seconds, n_planned = self._plan_of_search(run)
         run.begin_rung("search", n_planned, self.progress)
         replicates = self._replicates("search", 1)
@@ -193,8 +187,16 @@ class Study:
                 scores[name] += _scores(outcomes, f"confirm/{name}", numbers)
         active = self.baselines | arms
         selection = select(active, {name: scores[name] for name in active}, BASELINES)
-        self.progress({"event": "selected", **selection.to_dict()})
+        self.progress({"event": "selected", **self._told(selection)})
         return selection
+
+    def _told(self, selection: Selection) -> dict[str, Any]:
+        """A selection with the scores as the user knows them."""
+        told = selection.to_dict()
+        told["metric"] = self.problem.measure.score_title
+        value_of = self.config.scale.value_of
+        told["scores"] = {name: value_of(score) for name, score in told["scores"].items()}
+        return told
 
     def _verdict(
         self, run: Run, engine: Engine, stop: StopRequest, selection: Selection
@@ -210,9 +212,10 @@ class Study:
             random_like(selection.found, self.space, generator(seed, "random")) for seed in seeds
         ]
         arms["found"] = [selection.found] * len(seeds)
-        verdict = run_arms(run, engine, stop, self.progress, arms, seeds, self.problem.epochs)
-        result = make_verdict(verdict, selection.chosen_arm, seeds, self.config.metric)
-        result["validation"] = selection.to_dict()
+        measure, epochs = self.problem.measure, self.problem.epochs
+        results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs, measure)
+        result = make_verdict(results, selection.chosen_arm, seeds, measure)
+        result["validation"] = self._told(selection)
         return result
 
     def _export(
@@ -238,18 +241,25 @@ class Study:
 
         The first trials are the search-free policies; the one that is meant comes after them.
         """
-        if self.config.budget_seconds is None:
-            return
+        if self.config.budget_seconds is not None and self._training_seconds is not None:
+            self._check_budget(self.config.budget_seconds)
+
+    def _check_budget(self, budget: float) -> None:
         left = self._search_seconds()
         n_rounds = math.ceil((len(self.baselines) + 1) / self.config.workers)
         need = n_rounds * self._trial_seconds()
         if left < need:
-            least = 1.25 * (self.config.budget_seconds - left + need)  # times are estimates
+            least = 1.25 * (budget - left + need)  # times are estimates
+            shorter = (
+                "shorter trainings"
+                if self.config.is_own_training
+                else ("--epochs, or a smaller --train-size")
+            )
             raise InvalidValueError(
-                f"`--budget` of {self.config.budget_seconds:.0f} s is too small to finish one "
+                f"`--budget` of {budget:.0f} s is too small to finish one "
                 f"trial: the first ones take about {need:.1f} s here and the comparisons about "
-                f"{self.config.budget_seconds - left:.0f} s. Give at least {least:.0f} s, fewer "
-                "--verdict-seeds or --epochs, or a smaller --train-size."
+                f"{budget - left:.0f} s. Give at least {least:.0f} s, fewer "
+                f"--verdict-seeds or {shorter}."
             )
 
     def _search_seconds(self) -> float:
@@ -258,18 +268,44 @@ class Study:
         n_confirm = sum(n + len(self.baselines) for n in survivors)
         n_confirm *= self.problem.n_folds
         n_final = (len(self.baselines) + 2) * self.config.verdict_seeds
-        comparison = (n_confirm + n_final) * self._training_seconds / self.config.workers
+        comparison = (n_confirm + n_final) * (self._training_seconds or 0.0) / self.config.workers
         return float(self.config.budget_seconds or math.inf) - comparison - START_SECONDS
 
     def _trial_seconds(self) -> float:
         shorter = self.problem.search_epochs / self.problem.epochs
-        share = shorter * self.problem.search_cost
-        return self._training_seconds * share * self.problem.n_folds
+        return (self._training_seconds or 0.0) * shorter * self.problem.n_folds
 
-    @property
-    def _training_seconds(self) -> float:
-        """Estimated seconds of a full training, from a few measured epochs."""
+    @functools.cached_property
+    def _training_seconds(self) -> float | None:
+        """Estimated seconds of a full training, from a few measured epochs, where we can."""
         return self.problem.training_seconds(self.baselines["trivialaugment"])
+
+    def _learn_length(self, run: Run, engine: Engine, stop: StopRequest) -> None:
+        """Measures how long a training takes, on some that the confirmation needs in any case.
+
+        Raises:
+          RunError: When they failed, or the budget turns out too small.
+        """
+        if self.config.budget_seconds is None or self._training_seconds is not None:
+            return
+        replicate = self._replicates("confirm", 1)[0]
+        tasks = [
+            Task(f"confirm/{name}/0", policy, (replicate,), self.problem.epochs)
+            for name, policy in list(self.baselines.items())[: self.config.workers]
+        ]
+        self.progress({"event": "rung", "name": "length", "of": len(tasks)})
+        outcomes = run.run_tasks(tasks, engine, stop, self.progress).values()
+        seconds = [outcome.seconds for outcome in outcomes if outcome.score is not None]
+        if not seconds:
+            keys = [task.key for task in tasks]
+            run.void(keys)
+            message = next(iter(outcomes)).message.strip()
+            raise RunError(f"The first trainings failed. '{keys[0]}': {message}")
+        self._training_seconds = sum(seconds) / len(seconds)
+        try:
+            self._check_budget(self.config.budget_seconds)
+        except InvalidValueError as error:
+            raise RunError(f"{error} This is a new run: settings are not changed later.") from None
 
 
 def rung_seconds(run: Run) -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from policysearch.errors import InvalidValueError
 from policysearch.policy import Policy
 
+Rung = Literal["search", "confirm", "verdict"]
 State = Literal["complete", "pruned", "failed"]
 FailureKind = Literal["error", "crash", "timeout", "memory", "not_finite"]
 
@@ -40,6 +41,7 @@ class Task:
       prune_above: Step i of the task is the running mean score after replicate i; above this
         threshold the task stops as pruned. Empty: never.
       is_prunable: Whether an engine with a pruner of its own may stop it between replicates.
+      prune_reports_above: Thresholds for what a training reports on its way, by its step.
       probes: Policies by name under which the trained networks read the validation data as well.
         Each gives the metrics `NAME:accuracy` and `NAME:log_loss`.
     """
@@ -51,6 +53,15 @@ class Task:
     prune_above: tuple[float, ...] = ()
     probes: Mapping[str, Policy] = field(default_factory=dict)
     is_prunable: bool = False
+    prune_reports_above: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def rung(self) -> Rung:
+        """What the task is for; only one of the verdict may look at the test split."""
+        kind = self.key.partition("/")[0]
+        if kind == "trial":
+            return "search"
+        return "verdict" if kind == "verdict" else "confirm"
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class Outcome:
       failure: Kind, when failed.
       message: Reason, when failed; may be a traceback.
       attempts: How often the task was started.
+      reports: What the training told on its way as (step, score), steps ascending.
     """
 
     state: State
@@ -76,6 +88,7 @@ class Outcome:
     message: str = ""
     attempts: int = 1
     resampled: tuple[float, ...] = ()
+    reports: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.state == "failed":
@@ -83,7 +96,9 @@ class Outcome:
                 raise InvalidValueError("A failed outcome must have a `failure` and no `score`.")
         elif self.score is None:
             raise InvalidValueError(f"A {self.state} outcome must have a `score`.")
-        for name, value in [("score", self.score), *(i for m in self.metrics for i in m.items())]:
+        told = ((f"report of step {step}", value) for step, value in self.reports)
+        measured = (item for metrics in self.metrics for item in metrics.items())
+        for name, value in [("score", self.score), *measured, *told]:
             if value is not None and not math.isfinite(value):
                 raise NotFiniteError(f"`{name}` must be finite, got {value!r}.")
         if not all(map(math.isfinite, self.resampled)):
@@ -102,6 +117,8 @@ class Outcome:
             result |= {"failure": self.failure, "message": self.message}
         if self.attempts != 1:
             result["attempts"] = self.attempts
+        if self.reports:
+            result["reports"] = [list(report) for report in self.reports]
         return result
 
     @classmethod
@@ -116,6 +133,7 @@ class Outcome:
             message=str(data.get("message", "")),
             attempts=int(data.get("attempts", 1)),
             resampled=_unpacked(data.get("resampled", "")),
+            reports=tuple((int(step), float(v)) for step, v in data.get("reports", ())),
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from policysearch.errors import InvalidValueError
 from policysearch.estimates import CONFIDENCE, Estimate, estimate, holm
-from policysearch.metrics import METRICS, Metric
+from policysearch.measures import ACCURACY, Measure
 
 Decision = Literal["better", "not distinguishable", "worse"]
 
@@ -133,7 +133,7 @@ def compare_with(chosen: Arm, others: Sequence[Arm], sign: int = 1) -> list[Comp
 
 
 def make_verdict(
-    arms: Sequence[Arm], chosen: str, seeds: Sequence[int], metric: str = "accuracy"
+    arms: Sequence[Arm], chosen: str, seeds: Sequence[int], measure: Measure = ACCURACY
 ) -> dict[str, Any]:
     """Builds the content of `verdict.json`.
 
@@ -141,7 +141,7 @@ def make_verdict(
       arms: All arms, paired over `seeds`.
       chosen: Name of the exported arm.
       seeds: Training seeds, in the order of the scores.
-      metric: Name of the score, one of `METRICS`.
+      measure: What the scores are.
 
     Raises:
       InvalidValueError: For arms that are not paired, scores that are not finite, fewer than two
@@ -158,18 +158,20 @@ def make_verdict(
         names = ", ".join(arm.name for arm in arms)
         raise InvalidValueError(f"Arms must differ in name and hold '{chosen}', got {names}.")
     others = [arm for arm in arms if arm.name != chosen]
-    sign = METRICS[metric].sign
+    sign = measure.sign
     comparisons = compare_with(by_name[chosen], others, sign)
     best_other = max(others, key=lambda arm: sign * arm.mean) if others else None
     against = next((c for c in comparisons if best_other and c.other == best_other.name), None)
+    told = {} if measure.is_ours else {"direction": "minimize" if measure.is_loss else "maximize"}
     return {
         "arms": [arm.to_dict() for arm in arms],
         "chosen": chosen,
         "decision": against.decision if against else "not distinguishable",
-        "sentence": _sentence(by_name[chosen], comparisons, against, METRICS[metric]),
-        "metric": metric,
+        "sentence": _sentence(by_name[chosen], comparisons, against, measure),
+        "metric": measure.key,
+        **told,
         "seeds": list(seeds),
-        "holds_for": _holds_for(arms),
+        "holds_for": measure.holds_for or _holds_for(arms),
         "comparisons": [c.to_dict() for c in comparisons],
     }
 
@@ -186,40 +188,42 @@ def _holds_for(arms: Sequence[Arm]) -> str:
 
 
 def _sentence(
-    chosen: Arm, comparisons: Sequence[Comparison], best: Comparison | None, metric: Metric
+    chosen: Arm, comparisons: Sequence[Comparison], best: Comparison | None, measure: Measure
 ) -> str:
     """What was decided, what the chosen arm reaches, and how far it is from the others."""
     after_search = chosen.name == FOUND or any(c.other == FOUND for c in comparisons)
-    reach = f"reaches {_reached(chosen.mean, metric)}"
+    chosen_on, here = measure.on_validation, measure.on_test
+    reach = f"reaches {_reached(chosen.mean, measure)}"
     if not after_search:
-        start = f"On the test split {_title(chosen.name)} {reach}"
+        start = f"{here} {_title(chosen.name)} {reach}"
     elif chosen.name == FOUND:
         start = (
-            "The found policy is exported: on validation data it beat every search-free policy. "
-            f"On the test split it {reach}"
+            f"The found policy is exported: {chosen_on} it beat every search-free policy. "
+            f"{here} it {reach}"
         )
     elif chosen.name == "none":
         start = (
-            "The search did not beat training without augmentation on validation data, so the "
-            f"exported policy augments nothing. On the test split it {reach}"
+            f"The search did not beat training without augmentation {chosen_on}, so the "
+            f"exported policy augments nothing. {here} it {reach}"
         )
     else:
         start = (
-            f"The search did not beat {_title(chosen.name)} on validation data, so this "
-            f"search-free policy is exported. On the test split it {reach}"
+            f"The search did not beat {_title(chosen.name)} {chosen_on}, so this "
+            f"search-free policy is exported. {here} it {reach}"
         )
     against = [c for c in comparisons if c.other == "none"]
-    parts = [f"{_points(c, metric)} against no augmentation" for c in against]
+    parts = [f"{_points(c, measure)} against no augmentation" for c in against]
     if best is not None and best.other != "none":
-        points = _points(best, metric)
+        points = _points(best, measure)
         parts.append(f"{points} against the best other arm, {_title(best.other)}")
     basis = f"{len(chosen.scores)} paired seeds"
     if _has_resamples([chosen]):
         basis += "; intervals over seeds and test samples"
-    return f"{start}{': ' if parts else ''}{', and '.join(parts)} ({basis})."
+    remark = f" {measure.remark}" if measure.remark else ""
+    return f"{start}{': ' if parts else ''}{', and '.join(parts)} ({basis}).{remark}"
 
 
-def _reached(mean: float, metric: Metric) -> str:
+def _reached(mean: float, metric: Measure) -> str:
     if metric.is_share:
         return f"{mean:.1%} {metric.title}"
     return f"a {metric.title} of {mean:.4f}"
@@ -229,7 +233,7 @@ def _title(name: str) -> str:
     return ARM_TITLES.get(name, f"'{name}'")
 
 
-def _points(comparison: Comparison, metric: Metric) -> str:
+def _points(comparison: Comparison, metric: Measure) -> str:
     """Such as `+1.2 points [+0.3, +2.1] (better)`."""
     figures = (comparison.estimate.mean, *comparison.estimate.interval())
     scale, digits, unit = (100, 1, " points") if metric.is_share else (1, 4, "")

@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).parent.parent / "policysearch"
 
 #: Floors from the ground up; a folder stands for everything in it.
 FLOORS = (
-    ("errors", "seeding", "resources", "files", "policy", "trial"),
+    ("errors", "seeding", "resources", "files", "policy", "trial", "user_code"),
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
     ("mixture", "draws", "modalities", "transform", "data", "baselines"),
-    ("metrics", "resampling", "estimates", "corruptions"),
+    ("metrics", "measures", "resampling", "estimates"),
     ("proxies",),
     ("objectives",),
     ("samplers", "ledger_lines", "ledger", "config", "pruning"),

@@ -34,7 +34,6 @@ def test_settings_survive_their_file(tmp_path):
         "yes",
         "null",
         "~",
-        "",
         "2026-01-01",
         "a: b",
     ]

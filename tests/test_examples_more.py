@@ -50,3 +50,29 @@ def test_batches_are_augmented_in_a_training_with_a_compiled_step() -> None:
     # The backend of the example needs a C++ compiler; this one traces the step and runs it.
     accuracy = load_example("use_gpu_batches")["main"](epochs=3, compile_backend="eager")
     assert accuracy > 0.7  # a tenth by guessing
+
+
+def test_a_function_of_ones_own_trains_reports_and_returns_its_accuracy(tmp_path) -> None:
+    from policysearch.measures import Scale
+    from policysearch.objectives.own import TrainingTrial
+    from policysearch.trial import Replicate, Task
+
+    train = load_example("train_function")["train"]
+    transform = policysearch.load_policy("none", seed=3)
+    task = Task("trial/0", transform.policy, (Replicate(0, 3),), 1)
+    trial = TrainingTrial(task, task.replicates[0], Scale("maximize", 1.0), tmp_path)
+    assert 0.7 < train(transform, trial) < 1
+    assert len(trial.reports) == 30
+
+
+def test_a_program_of_ones_own_is_compared_with(tmp_path) -> None:
+    import shlex
+    import sys
+
+    line = f"{shlex.quote(sys.executable)} {shlex.quote(str(EXAMPLES / 'train_command.py'))}"
+    verdict = policysearch.compare(
+        "", ["none", "trivialaugment-wide"], objective="command", verdict_seeds=2, workers=2,
+        command=line + " --policy {policy} --seed {seed} --rung {rung}", out=tmp_path / "run",
+    )  # fmt: skip
+    assert all(arm["mean"] > 0.5 for arm in verdict["arms"])  # a tenth by guessing
+    assert "In your own training no augmentation reaches a score of" in verdict["sentence"]

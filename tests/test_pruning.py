@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policysearch.policy import Policy
-from policysearch.pruning import MIN_TRIALS_TO_PRUNE, MedianPruning
+from policysearch.pruning import MIN_TRIALS_TO_PRUNE, MedianPruning, ReportPruning
 from policysearch.trial import Outcome, Suggestion, Trial
 
 
@@ -47,3 +47,30 @@ def test_thresholds_of_a_growing_history_are_those_of_the_whole(step):
     pruning = MedianPruning()
     for n in range(0, 60, step):
         assert pruning.thresholds(history[:n]) == naive(history[:n])
+
+
+def reported(number, *scores, state="complete", every=1):
+    reports = tuple((i * every, float(s)) for i, s in enumerate(scores))
+    metrics = ({"score": 1.0},) if state == "complete" else ()
+    outcome = Outcome(state, 1.0, metrics, reports=reports)
+    return Trial(number, Suggestion(Policy(), "x"), outcome)
+
+
+def test_reports_are_compared_at_equal_steps_in_the_second_half_but_not_at_the_end():
+    history = [reported(i, *[i] * 9, every=10) for i in range(11)]
+    assert ReportPruning().thresholds(history[:9]) == {}
+    assert ReportPruning().thresholds(history) == dict.fromkeys((40, 50, 60, 70), 5.0)
+
+
+def test_pruned_trainings_count_as_far_as_they_got():
+    history = [reported(i, *[i] * 5) for i in range(11)]
+    history += [reported(11 + i, 100, 100, 100, state="pruned") for i in range(10)]
+    assert ReportPruning().thresholds(history) == {2: 10.0, 3: 5.0}
+
+
+def test_thresholds_of_reports_grow_with_the_history():
+    rng = np.random.default_rng(0)
+    history = [reported(i, *rng.normal(size=rng.integers(1, 8)).tolist()) for i in range(60)]
+    pruning = ReportPruning()
+    for n in range(0, 60, 7):
+        assert pruning.thresholds(history[:n]) == ReportPruning().thresholds(history[:n])

@@ -7,6 +7,7 @@ import pytest
 
 from policysearch.errors import InvalidValueError
 from policysearch.estimates import estimate, t_interval
+from policysearch.measures import Measure, measure_of
 from policysearch.verdict import Arm, arms_of, compare_with, difference, make_verdict
 
 SEEDS = (11, 12, 13, 14, 15)
@@ -87,14 +88,14 @@ def test_the_verdict_says_what_its_intervals_hold_for():
 def test_where_lower_is_better_the_lower_arm_is_better():
     high, low = Arm("a.json", (0.9, 0.91, 0.92)), Arm("none", (0.5, 0.52, 0.51))
     near = Arm("b.json", (0.93, 0.94, 0.92))
-    verdict = make_verdict([high, low, near], "a.json", SEEDS[:3], "log_loss")
+    verdict = make_verdict([high, low, near], "a.json", SEEDS[:3], measure_of("log_loss"))
     assert [c["decision"] for c in verdict["comparisons"]] == ["worse", "not distinguishable"]
     assert verdict["decision"] == "worse"  # the best other one is the lowest
     assert "reaches a log loss of 0.9100: +0.4000 [+0.3" in verdict["sentence"]
 
 
 def test_the_sentence_names_the_metric():
-    verdict = make_verdict([AHEAD, NONE], "found", SEEDS, "macro_f1")
+    verdict = make_verdict([AHEAD, NONE], "found", SEEDS, measure_of("macro_f1"))
     assert "reaches 94.9% macro-F1: +4.9 points" in verdict["sentence"]
 
 
@@ -210,3 +211,18 @@ def test_arms_that_cannot_be_compared_are_refused(arms, chosen, text):
 )
 def test_the_sentence_says_what_was_decided_and_how_sure_it_is(arms, chosen, sentence):
     assert make_verdict(arms, chosen, SEEDS)["sentence"] == sentence
+
+
+OWN = Measure(
+    "value", "score", is_share=False, is_loss=True, on_test="In yours", remark="Mind it."
+)
+
+
+def test_figures_of_another_measure_are_told_in_its_own_words_and_direction():
+    arms = [Arm("found", (3.0, 3.1, 2.9)), Arm("none", (4.0, 4.3, 3.8))]
+    verdict = make_verdict(arms, "found", SEEDS[:3], OWN)
+    assert verdict["decision"] == "better"
+    assert verdict["direction"] == "minimize"
+    assert "In yours it reaches a score of 3.0000: -1.0333 [" in verdict["sentence"]
+    assert verdict["sentence"].endswith("Mind it.")
+    assert "test split" not in verdict["sentence"]

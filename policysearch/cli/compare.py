@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from policysearch.cli.commands import examples
-from policysearch.cli.run_options import data_options, run_options, settings_from
+from policysearch.cli.run_options import (
+    data_options,
+    run_options,
+    settings_from,
+    training_options,
+)
 from policysearch.cli.search import carry_out
 
 
@@ -16,10 +21,12 @@ from policysearch.cli.search import carry_out
     epilog=examples(
         "policysearch compare digits trivialaugment-wide none --train-size 100",
         "policysearch compare photos/ runs/photos/policy.json none --verdict-seeds 10",
+        "policysearch compare train.py:train none trivialaugment-wide --objective function",
     )
 )
 @click.argument("data")
 @click.argument("policies", nargs=-1, required=True, metavar="POLICY...")
+@training_options
 @data_options
 @run_options
 def command(
@@ -33,14 +40,17 @@ def command(
     """Train with each POLICY on DATA, with paired seeds, and compare the first with the others.
 
     A POLICY is a file, a run directory, or a name such as none, trivialaugment-wide, randaugment,
-    augmix, autoaugment-cifar10. The result goes to OUT/verdict.json.
+    augmix, autoaugment-cifar10. The result goes to OUT/verdict.json. With --objective command
+    there is no DATA.
     """
     from policysearch.comparison import compare
     from policysearch.config import make_config
     from policysearch.run import free_directory
 
+    if words["objective"] == "command":  # there is no DATA, so the first word is a policy
+        policies, words["data"] = (words["data"], *policies), ""
     config = make_config(settings_from(words) | {"policies": policies})
-    where = out or free_directory(config.data, "compare-")
+    where = out or free_directory(config.data or "command", "compare-")
     carry_out(
         lambda progress: compare(config, where, progress),
         where,

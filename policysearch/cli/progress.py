@@ -20,9 +20,10 @@ from policysearch.cli.output import escaped_line, say_wrapped
 from policysearch.run import Progress
 
 _RUNGS = {
+    "length": "First trainings: how long does one take?",
     "search": "Search: training one policy after another",
-    "confirm": "Confirmation: the best few and the baselines, fresh seeds, validation data",
-    "verdict": "Verdict: all arms on all training data, measured on the test split",
+    "confirm": "Confirmation: the best few and the baselines again, with fresh seeds",
+    "verdict": "Verdict: all arms side by side, with paired seeds",
 }
 _PLAIN_EVERY_SECONDS = 10.0
 
@@ -69,11 +70,14 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
     kind = event["event"]
     if kind == "data":
         return [f"Data: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
+    if kind == "training":
+        return [f"Training: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
     if kind == "selected":
         chosen = event["chosen"]
         of_search = f"{event['origin']} of the search"
         name = of_search if chosen == "found" else f"the search-free policy '{chosen}'"
-        return [f"On validation data the best is {name}: it will be exported."]
+        where = "On validation data" if event["metric"] == "log_loss" else "In the confirmation"
+        return [f"{where} the best is {name}: it will be exported."]
     if kind == "stopping":
         return ["Stopping when the running trainings end; Ctrl-C again stops at once."]
     if kind == "trial" and event["state"] == "failed":

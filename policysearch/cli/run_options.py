@@ -47,7 +47,6 @@ def data_options(command: Command) -> Command:
     """Options that say how the data are read and split."""
     options = [
         click.option("--train-size", type=int, help="Train on a stratified subset of this size."),
-        click.option("--modality", help="Kind of data: image, series, ...  [default: by file]"),
         click.option("--image-size", type=int, help="Resize images to this side in pixels."),
         click.option("--val-share", type=float, help="Share held out for validation, once."),
         click.option("--folds", type=int, help="Folds of cross-validation instead."),
@@ -95,6 +94,43 @@ def engine_options(
             help="GPUs, or a part of one that trials share, such as 0.25.",
         ),
     ]
+
+
+def training_options(command: Command) -> Command:
+    """Options that say what is trained: a network of ours, or a training of the user's own."""
+    options = [
+        click.option(
+            "--objective",
+            type=click.Choice(["auto", "from_scratch", "function", "command"]),
+            default="auto",
+            show_default=True,
+            help="How a policy is scored: by trainings of a small network (from_scratch), by your "
+            "function train(policy, trial), which DATA names, or by your program.",
+        ),
+        click.option(
+            "--command",
+            metavar="LINE",
+            help="Your program: 'python train.py --policy {policy} --seed {seed}'. Also {rung}, "
+            "{out}. No shell.",
+        ),
+        click.option(
+            "--score-file",
+            metavar="FILE",
+            help="Where it writes its score.  [default: {out}/score.json, or its last JSON line]",
+        ),
+        click.option("--score-key", metavar="KEY", help="Key of the score.  [default: score]"),
+        click.option(
+            "--direction",
+            type=click.Choice(["maximize", "minimize"]),
+            help="Of the score of your training.  [default: maximize]",
+        ),
+        click.option(
+            "--best-score",
+            type=float,
+            help="The best one possible.  [default: 1 to maximize, 0 to minimize]",
+        ),
+    ]
+    return with_options(command, options)
 
 
 def run_options(command: Command) -> Command:

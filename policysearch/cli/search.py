@@ -14,6 +14,7 @@ from policysearch.cli.run_options import (
     data_options,
     run_options,
     settings_from,
+    training_options,
 )
 
 
@@ -25,11 +26,13 @@ from policysearch.cli.run_options import (
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
-        "policysearch search ArrowHead/    # time series: ArrowHead_TRAIN.ts, ArrowHead_TEST.ts",
+        "policysearch search my_package.training:train --objective function",
+        "policysearch search --objective command \\",
+        "    --command 'python train.py --policy {policy} --seed {seed}'",
     )
 )
-@click.argument("data")
-@click.option("--space", help="Name or YAML file.  [default: opwise for the kind of data]")
+@click.argument("data", default="")
+@click.option("--space", default="image/opwise", show_default=True, help="Name or YAML file.")
 @click.option(
     "--strategy",
     type=click.Choice(["screened", "calibrated"]),
@@ -37,14 +40,6 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="How single operations are judged: by short trainings, or by forward passes of networks "
     "trained without augmentation, which needs far fewer trials (20 to 40).",
-)
-@click.option(
-    "--objective",
-    type=click.Choice(["auto", "from_scratch", "shared_checkpoint", "density"]),
-    default="auto",
-    show_default=True,
-    help="How the search scores a policy: by whole trainings, by fine-tuning one half-trained "
-    "model, or by forward passes of networks trained without augmentation.",
 )
 @click.option(
     "--sampler",
@@ -68,6 +63,7 @@ from policysearch.cli.run_options import (
     "ray), which depends on timing.",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial on every fold.")
+@training_options
 @data_options
 @run_options
 def command(
@@ -81,8 +77,9 @@ def command(
     """Find an augmentation policy for DATA and say honestly how much it helps.
 
     DATA is `digits` (built in), a folder of images by class (with train/ and test/ above the
-    classes, or split by seed), an .npz file with x_train and y_train, time series in .ts files, or
-    package.module:function.
+    classes, or split by seed), an .npz file with x_train and y_train, or package.module:function.
+    With --objective function it is the function that trains; with --objective command there is
+    none.
 
     The policy goes to OUT/policy.json, the verdict to OUT/verdict.json. An interrupted search
     goes on with `policysearch resume OUT`.
@@ -92,7 +89,7 @@ def command(
     from policysearch.study import search
 
     config = make_config(settings_from(words) | {"prune": not no_prune})
-    where = out or free_directory(config.data, "")
+    where = out or free_directory(config.data or "command", "")
     carry_out(
         lambda progress: search(config, where, progress),
         where,
@@ -126,14 +123,16 @@ def carry_out(
 
 def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None:
     """Writes the table of arms, the sentence, the files and the next commands."""
-    from policysearch.cli.output import emit, emit_paragraph, escaped_line
-    from policysearch.cli.verdict_table import emit_verdict
+    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
+    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
 
     place = escaped_line(where)
     if not is_quiet:
-        has_choice = "validation" in verdict
         emit()
-        emit_verdict(verdict, "chosen on validation data" if has_choice else "the first policy")
+        emit_table(TITLES, verdict_rows(verdict), right=RIGHT)
+        has_choice = "validation" in verdict
+        rung = "in the confirmation" if "direction" in verdict else "on validation data"
+        emit(f"* chosen {rung}" if has_choice else "* the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
     has_policy = (where / "policy.json").exists()

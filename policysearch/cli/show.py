@@ -190,8 +190,8 @@ def _show_provenance(document: PolicyDocument) -> None:
 
 
 def _show_verdict(document: PolicyDocument) -> None:
-    from policysearch.cli.output import emit, emit_paragraph, escaped_line
-    from policysearch.cli.verdict_table import emit_verdict
+    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
+    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
 
     emit()
     if not document.verdict:
@@ -201,8 +201,10 @@ def _show_verdict(document: PolicyDocument) -> None:
     emit("Verdict")
     if isinstance(sentence := document.verdict.get("sentence"), str):
         emit_paragraph(escaped_line(sentence), "  ")
-    emit()
-    emit_verdict(document.verdict, "exported")
+    if rows := verdict_rows(document.verdict):
+        emit()
+        emit_table(TITLES, rows, right=RIGHT)
+        emit("* exported")
 
 
 def _show_run(run: RunSummary, text: str, *, is_finished: bool) -> None:
@@ -215,8 +217,9 @@ def _show_run(run: RunSummary, text: str, *, is_finished: bool) -> None:
     emit(f"  {run.n_trials:,} trials: {counts}" if counts else "  no trial has ended yet")
     if run.best:
         emit()
-        emit("The best trials (score: lower is better)")
-        rows = [[str(t.number), f"{t.score:.4f}", t.origin] for t in run.best]
+        better = "higher" if run.direction == "maximize" else "lower"
+        emit(f"The best trials (score: {better} is better)")
+        rows = [[str(t.number), f"{t.value:.4f}", t.origin] for t in run.best]
         emit_table(["trial", "score", "origin"], rows, right=(0, 1), indent=2)
     if not is_finished:
         emit()

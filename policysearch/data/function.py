@@ -7,19 +7,14 @@ item by item; torch itself is never imported here, its tensors speak numpy.
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from policysearch.data.array_kinds import source_of_kind
 from policysearch.data.arrays import (
     KEYS,
     Layout,
@@ -30,7 +25,8 @@ from policysearch.data.arrays import (
 from policysearch.data.dataset import Dataset, Source, listed
 from policysearch.data.image_file import Picture, picture_of
 from policysearch.data.stack import stack
-from policysearch.errors import DataError, unknown_name
+from policysearch.errors import DataError, InvalidValueError
+from policysearch.user_code import find_function, importable
 
 _FORMS = (
     "Return (x, y), ((x_train, y_train), (x_test, y_test)), a dict with x_train and y_train, "
@@ -47,43 +43,21 @@ def call_by_name(text: str) -> Any:
     Raises:
       DataError: When the module or function does not exist, or raises.
     """
-    module_name, function_name = text.split(":")
-    with _working_directory_importable():
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            whose = (
-                "" if module_name.startswith(str(error.name)) else f", needed by {module_name},"
-            )
-            raise DataError(
-                f"Module '{error.name}'{whose} was not found ('{text}'). Run from the folder that "
-                "holds it, or install it."
-            ) from error
-        except Exception as error:
-            raise DataError(
-                f"Module '{module_name}' failed to import: {type(error).__name__}: {error}."
-            ) from error
-        function = getattr(module, function_name, None)
-        if function is None:
-            known = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
-            raise DataError(unknown_name("function", function_name, known, module_name))
-        if not callable(function):
-            raise DataError(f"'{text}' must be a function, got {type(function).__name__}.")
-        try:
+    try:
+        function = find_function(text)
+    except InvalidValueError as error:
+        raise DataError(str(error)) from error
+    try:
+        with importable():
             return function()
-        except Exception as error:
-            raise DataError(f"'{text}' raised {type(error).__name__}: {error}.") from error
+    except Exception as error:
+        raise DataError(f"'{text}' raised {type(error).__name__}: {error}.") from error
 
 
 def source_from_value(
-    value: Any,
-    *,
-    name: str,
-    modality: str = "image",
-    image_size: int | None = None,
-    layout: Layout | None = None,
+    value: Any, *, name: str, image_size: int | None = None, layout: Layout | None = None
 ) -> Source:
-    """Makes a source of arrays or, for images, torch datasets.
+    """Makes a source of arrays or torch datasets.
 
     Raises:
       DataError: When the value has none of the accepted forms.
@@ -93,11 +67,6 @@ def source_from_value(
     if isinstance(value, Dataset):
         return Source(train=value, name=name)
     parts = _dataset_parts(value, name)
-    if parts and modality != "image":
-        raise DataError(
-            f"Torch datasets are read as images, got {_describe(value)} for {modality} data "
-            f"({name}). Return arrays."
-        )
     if parts:
         arrays, notices = _read_datasets(parts, name, image_size, layout)
         return source_from_arrays(
@@ -106,20 +75,9 @@ def source_from_value(
     arrays = _named_arrays(value, name)
     extra = check_keys(tuple(arrays), name)
     known = {key: array for key, array in arrays.items() if key in KEYS}
-    return source_of_kind(
-        modality, known, name=name, image_size=image_size, layout=layout, notices=extra
+    return source_from_arrays(
+        known, name=name, image_size=image_size, layout=layout, notices=extra
     )
-
-
-@contextmanager
-def _working_directory_importable() -> Iterator[None]:
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
 
 
 def _is_dataset(value: Any) -> bool:

@@ -111,6 +111,7 @@ def _plain(outcome: Any) -> Outcome:
         failure=outcome.failure,
         message=str(outcome.message)[-MAX_MESSAGE_LENGTH:],
         resampled=tuple(map(float, outcome.resampled)),
+        reports=tuple((int(step), float(value)) for step, value in outcome.reports),
     )
 
 

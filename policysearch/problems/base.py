@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+from policysearch.measures import Measure
 from policysearch.objectives.base import Objective
 from policysearch.policy import Policy
 from policysearch.space import SearchSpace
-
-Rung = Literal["search", "confirm", "verdict"]
+from policysearch.trial import Rung as Rung
 
 
 class Problem(Protocol):
     """What is trained, and on what.
 
     Attributes:
-      modality: Kind of data that policies are applied to.
       n_folds: Trainings of a policy that have one seed in common: validation folds.
       epochs: Length of a full training.
       search_epochs: Length of a training in the search.
-      searched_by: Name of the objective of the search.
-      search_cost: Seconds that it takes for a policy and fold, in trainings of `search_epochs`.
+      measure: What the arms of the verdict are measured by.
     """
 
-    modality: str
     n_folds: int
     epochs: int
     search_epochs: int
-    searched_by: str
-    search_cost: float
+    measure: Measure
 
-    def objective(self, rung: Rung) -> Objective:
+    def objective(self, rung: Rung, run: Path) -> Objective:
         """Scores the policies of a rung; equal objects serve several rungs.
 
         Only that of the verdict may know the test split.
+
+        Args:
+          rung: Whose policies.
+          run: The run directory, where trainings may leave something.
         """
         ...
 
@@ -46,8 +47,11 @@ class Problem(Protocol):
         """The search-free policies by name, simplest first, made comparable to the space."""
         ...
 
-    def training_seconds(self, policy: Policy) -> float:
-        """Estimated seconds of a full training here, from a few measured steps."""
+    def training_seconds(self, policy: Policy) -> float | None:
+        """Estimated seconds of a full training here, from a few measured steps.
+
+        `None` when nobody can know before the first training has ended.
+        """
         ...
 
     def header(self) -> Mapping[str, Any]:

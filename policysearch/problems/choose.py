@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from policysearch.config import SearchConfig
 from policysearch.problems.base import Problem
-from policysearch.problems.dataset import DatasetProblem
 from policysearch.run import Progress
 
 
@@ -14,4 +13,10 @@ def make_problem(config: SearchConfig, progress: Progress) -> Problem:
     Raises:
       PolicySearchError: When it cannot be read or does not suit.
     """
+    if config.is_own_training:
+        from policysearch.problems.trainer import TrainerProblem
+
+        return TrainerProblem(config, progress)
+    from policysearch.problems.dataset import DatasetProblem
+
     return DatasetProblem(config, progress)

@@ -10,6 +10,7 @@ from typing import Any
 from policysearch.errors import RunError
 from policysearch.files import parse_json, read_text
 from policysearch.ledger import LedgerReader, owner_of, trial_key
+from policysearch.measures import Scale
 
 _POLL_SECONDS = 0.5
 
@@ -54,12 +55,14 @@ class RunEvents:
         self._sizes: dict[str, int] = {}
         self._n_trials = 0
         self._best: Mapping[str, Any] | None = None
+        self._scale = Scale()
 
     def of(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Events that a record stands for."""
         kind = record.get("event")
         if kind is None:
             self._n_trials = record.get("trials", 0)
+            self._scale = Scale.of_header(record)
         elif kind == "rung":
             return self._begin(record["name"], record["of"])
         elif kind == "void":
@@ -96,12 +99,15 @@ class RunEvents:
             "number": record["number"],
             "origin": record["origin"],
             "state": record["state"],
-            "score": record.get("score"),
+            "score": self._told(record.get("score")),
             "seconds": record.get("seconds", 0.0),
             "message": record.get("message", ""),
             "done": done,
             "best_number": best.get("number"),
-            "best_score": best.get("score"),
+            "best_score": self._told(best.get("score")),
             "best_origin": best.get("origin"),
         }
         return [*begun, event]
+
+    def _told(self, score: float | None) -> float | None:
+        return None if score is None else self._scale.value_of(score)

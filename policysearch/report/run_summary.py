@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from policysearch.ledger import read_ledger, valid_records
+from policysearch.measures import Direction, Scale
 
 LEDGER = "ledger.jsonl"
 POLICY = "policy.json"
@@ -16,10 +17,16 @@ POLICY = "policy.json"
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """A finished trial; a lower score is better."""
+    """A finished trial.
+
+    Attributes:
+      score: As the search compares: lower is better.
+      value: As it is told; another number where the training is the user's own.
+    """
 
     number: int
     score: float
+    value: float
     origin: str
 
 
@@ -30,10 +37,12 @@ class RunSummary:
     Attributes:
       counts: Trials by state, such as `{"complete": 96, "pruned": 4}`.
       best: Best complete trials, the best first.
+      direction: Of their values.
     """
 
     counts: dict[str, int]
     best: tuple[TrialRow, ...]
+    direction: Direction = "minimize"
 
     @property
     def n_trials(self) -> int:
@@ -54,14 +63,17 @@ def summarize_run(path: Path, n_best: int = 5) -> RunSummary:
     """
     counts: Counter[str] = Counter()
     trials = []
-    for record in valid_records(read_ledger(path / LEDGER), "trial"):
+    records = read_ledger(path / LEDGER)
+    scale = Scale.of_header(records[0] if records else {})
+    for record in valid_records(records, "trial"):
         state = str(record.get("state", "unknown"))
         counts[state] += 1
         if state == "complete" and _is_score(record.get("score")):
             origin = str(record.get("origin", ""))
-            trials.append(TrialRow(int(record.get("number", -1)), float(record["score"]), origin))
+            number, score = int(record.get("number", -1)), float(record["score"])
+            trials.append(TrialRow(number, score, scale.value_of(score), origin))
     trials.sort(key=lambda trial: (trial.score, trial.number))
-    return RunSummary(dict(counts.most_common()), tuple(trials[:n_best]))
+    return RunSummary(dict(counts.most_common()), tuple(trials[:n_best]), scale.direction)
 
 
 def _is_score(value: Any) -> bool:

@@ -86,15 +86,21 @@ class OpValues:
 def gain_of(trial: Trial, none: Trial) -> float | None:
     """Relative fall of the score against the trial without augmentation; 0.1 is 10 % less loss.
 
-    Over the replicates that both finished, so that a pruned trial is compared fairly. `None` for
-    a trial that finished none.
+    Over the replicates that both finished, or at the last step that both reported, so that a
+    pruned trial is compared fairly. `None` where there is neither.
     """
     means, base = trial.running_means(), none.running_means()
     n = min(len(means), len(base))
     if n == 0:
-        return None
-    size = abs(base[n - 1]) or 1.0  # a score need not be a loss above zero
-    return max(WORST_GAIN, (base[n - 1] - means[n - 1]) / size)
+        mine, theirs = dict(trial.outcome.reports), dict(none.outcome.reports)
+        step = max(mine.keys() & theirs.keys(), default=None)
+        return None if step is None else _fall(theirs[step], mine[step])
+    return _fall(base[n - 1], means[n - 1])
+
+
+def _fall(base: float, score: float) -> float:
+    size = abs(base) or 1.0  # a score need not be a loss above zero
+    return max(WORST_GAIN, (base - score) / size)
 
 
 def _without_augmentation(history: Sequence[Trial]) -> Trial | None:

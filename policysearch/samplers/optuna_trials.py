@@ -24,6 +24,8 @@ def distributions_of(space: SearchSpace) -> dict[str, BaseDistribution]:
 def frozen_trial(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     """A trial with its state, value, running mean after each replicate, and sampler state.
 
+    A training that reports on its way has its reports in place of the means.
+
     Args:
       trial: Has parameters of the space.
       distributions: Of all parameters; shared, not copied.
@@ -31,12 +33,13 @@ def frozen_trial(trial: Trial, distributions: dict[str, BaseDistribution]) -> Fr
     states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
     state = states.get(trial.outcome.state, TrialState.FAIL)
     attributes: dict[str, Any] = dict(trial.suggestion.state)
+    means = trial.running_means()
     frozen = create_trial(
         state=state,
         value=trial.outcome.score if state == TrialState.COMPLETE else None,
         params=dict(trial.suggestion.params or {}),
         distributions=distributions,
-        intermediate_values=dict(enumerate(trial.running_means())),
+        intermediate_values=dict(trial.outcome.reports or enumerate(means)),
         system_attrs=attributes,
     )
     frozen.number = trial.number
