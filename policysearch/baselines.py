@@ -3,6 +3,9 @@
 All arms use the kernels of the search space (its interpolation and fill), so that a difference
 between arms is a difference between policies. Published pixel magnitudes were set on 32-pixel
 images; on smaller ones they are scaled to the same fraction of the side.
+
+TrivialAugment and RandAugment are published for images. For other kinds of data they are the same
+rules over the operations and ranges of the search space.
 """
 
 from __future__ import annotations
@@ -23,15 +26,19 @@ _FILES = {
     "randaugment": "randaugment",
 }
 _PUBLISHED_SIDE = 32
+#: Strength and number of ops of RandAugment where it is not published: 9 of 30, as for ImageNet.
+_RANDAUGMENT_LEVEL, _RANDAUGMENT_OPS = 0.3, 2
 
 
-def baseline_policies(space: SearchSpace, side: int) -> dict[str, Policy]:
+def baseline_policies(space: SearchSpace, side: int = _PUBLISHED_SIDE) -> dict[str, Policy]:
     """The search-free arms by name, simplest first.
 
     Args:
       space: Gives UniformAugment its ops and ranges, and all arms their kernels.
-      side: Shorter side of the images in pixels.
+      side: Shorter side of images in pixels.
     """
+    if space.modality != "image":
+        return _policies_of(space)
     policies = {}
     for name, file in _FILES.items():
         policy = _scaled(resolve_policy(file).policy, min(1.0, side / _PUBLISHED_SIDE))
@@ -40,6 +47,23 @@ def baseline_policies(space: SearchSpace, side: int) -> dict[str, Policy]:
         )
     policies["uniformaugment"] = space.uniform_policy()
     return policies
+
+
+def _policies_of(space: SearchSpace) -> dict[str, Policy]:
+    """The arms where none but the default is published."""
+    none = space.policy(())
+    default = resolve_policy(f"default-{space.modality}").policy
+    trivial = Stage((OpCall("identity"), *(entry.full() for entry in space.ops)))
+    rand = Stage(
+        tuple(entry.call(_RANDAUGMENT_LEVEL, is_range=False) for entry in space.ops),
+    )
+    return {
+        "none": none,
+        "default": dataclasses.replace(none, sub_policies=default.sub_policies),
+        "trivialaugment": space.policy((SubPolicy((trivial,)),)),
+        "randaugment": space.policy((SubPolicy((rand,) * _RANDAUGMENT_OPS),)),
+        "uniformaugment": space.uniform_policy(),
+    }
 
 
 def random_like(policy: Policy, space: SearchSpace, rng: np.random.Generator) -> Policy:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from policysearch import run as runs
+from policysearch.baselines import BASELINES
 from policysearch.config import SearchConfig
+from policysearch.corruptions.base import unseen_by
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError, RunError
@@ -23,6 +25,7 @@ from policysearch.problems.base import Problem, Rung
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.seeding import derive_seed
+from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Outcome, Replicate, Task
 from policysearch.verdict import Arm, make_verdict
 
@@ -82,8 +85,9 @@ class Comparison:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
-        self.arms = named_arms(config.policies)
+        check_names(config.policies)
         self.problem = make_problem(config, progress)
+        self.arms = {name: arm_policy(name, self.problem) for name in config.policies}
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Trains what the run directory does not hold yet and writes the verdict."""
@@ -102,23 +106,44 @@ class Comparison:
         return verdict
 
 
-def named_arms(sources: tuple[str, ...]) -> dict[str, Policy]:
-    """Policies by the names they were given under; two of one name or fewer than two are refused.
+def check_names(sources: tuple[str, ...]) -> None:
+    """Refuses what cannot be compared, before data are read.
 
     Raises:
       InvalidValueError: For fewer than two policies, or the same one twice.
+      PolicySearchError: For a name that is not known, or a file that is not valid.
     """
     if len(sources) < 2:
         raise InvalidValueError(
             f"`compare` needs at least 2 policies, got {len(sources)}. "
             "Add 'none' to compare with no augmentation."
         )
-    arms: dict[str, Policy] = {}
-    for source in sources:
-        if source in arms:
+    for i, source in enumerate(sources):
+        if source in sources[:i]:
             raise InvalidValueError(f"Policy '{source}' is given twice.")
-        arms[source] = resolve_policy(source).policy
-    return arms
+        resolve_policy(source)
+
+
+def arm_policy(source: str, problem: Problem) -> Policy:
+    """A policy by name, for the data of a problem.
+
+    The names of search-free arms stand for those of the default space where the data are no
+    images, for which they are published.
+
+    Raises:
+      InvalidValueError: For a policy for another kind of data.
+    """
+    modality = problem.modality
+    if modality != "image" and source in BASELINES:
+        return problem.baselines(problem.restricted(load_space(DEFAULT_SPACE, modality)))[source]
+    policy = resolve_policy(source).policy
+    if policy.modality != modality:
+        known = ", ".join(BASELINES)
+        raise InvalidValueError(
+            f"Policy '{source}' is for {policy.modality} data, but these are {modality} data. "
+            f"Names for them: {known}."
+        )
+    return policy
 
 
 def run_arms(
@@ -154,13 +179,16 @@ def run_arms(
             f"'{failed[0]}': {outcomes[failed[0]].message.strip()}\n"
             f"They are tried again by: policysearch resume {run.path}"
         )
+    unseen = unseen_by(policy for policies in arms.values() for policy in policies)
     return [
-        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], measure.key)
+        _arm(
+            name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], measure.key, unseen
+        )
         for name in arms
     ]
 
 
-def _arm(name: str, outcomes: Sequence[Outcome], metric: str) -> Arm:
+def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[str]) -> Arm:
     """An arm from the outcomes of its seeds."""
     measured = [outcome.metrics[0] for outcome in outcomes]
     if any(metric not in metrics for metrics in measured):
@@ -174,17 +202,25 @@ def _arm(name: str, outcomes: Sequence[Outcome], metric: str) -> Arm:
         tuple(metrics[metric] for metrics in measured),
         sum(outcome.seconds for outcome in outcomes),
         resampled if all(resampled) else (),
-        {key: float(np.mean([m[key] for m in measured])) for key in _axes(measured, metric)},
+        _axes(measured, metric, unseen),
     )
 
 
-def _axes(measured: Sequence[Mapping[str, float]], metric: str) -> list[str]:
-    """What else every training measured."""
-    return [
-        name
-        for name in METRICS | AXES
+def _axes(
+    measured: Sequence[Mapping[str, float]], metric: str, unseen: Sequence[str]
+) -> dict[str, float]:
+    """What else every training measured: means by name.
+
+    Accuracies on corrupted samples only for corruptions that no arm has been trained for.
+    """
+    corruptions = [f"corrupted:{name}" for name in unseen]
+    means = {
+        name: float(np.mean([metrics[name] for metrics in measured]))
+        for name in [*METRICS, *AXES, *corruptions]
         if name != metric and all(name in metrics for metrics in measured)
-    ]
+    }
+    seen = [means[name] for name in corruptions if name in means]
+    return means | ({"corruption_accuracy": float(np.mean(seen))} if seen else {})
 
 
 def rung_seed(root: int, rung: str, i: int) -> int:

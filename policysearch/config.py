@@ -52,10 +52,16 @@ class SearchConfig(BaseModel):
     Attributes:
       data: What the user named: `digits`, a folder, an `.npz`, `package.module:function`.
       policies: What a comparison compares; empty for a search.
-      space: Name of a shipped space, or a YAML file.
+      space: Name of a shipped space, or a YAML file; `None`: `opwise` for the kind of data.
+      modality: Kind of data, such as `series`; `None` goes by the name of the file.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper.
+      objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
+        half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
+        say of augmented data (`density`); `auto` chooses. The confirmation trains from scratch.
+        By a function of the user's (`function`, named by `data`) or a program (`command`), in
+        all rungs; what is said of command, score and direction is for these two.
       trials: Policies to try, warm start included.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
@@ -85,9 +91,6 @@ class SearchConfig(BaseModel):
         starts a private one.
       cpus_per_trial: Processors that Ray sets aside for a trial.
       gpus_per_trial: GPUs that Ray sets aside for a trial; several share one by a fraction.
-      objective: How policies are scored: by trainings of a small network (`from_scratch`, which is
-        what `auto` takes), by a function of the user's (`function`, named by `data`), or by a
-        program (`command`). The rest is for the last two.
       command: Command line with the placeholders {policy}, {seed}, {rung} and {out}.
       score_file: Where the program writes its score, with placeholders; `None`: {out}/score.json
         if it is there, else the last line of its output that is JSON and has the key.
@@ -100,7 +103,8 @@ class SearchConfig(BaseModel):
 
     data: str = ""
     policies: tuple[str, ...] = ()
-    space: str = "image/opwise"
+    space: str | None = None
+    modality: str | None = None
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     strategy: Literal["screened", "calibrated"] = "screened"
     trials: Count = 120
@@ -132,7 +136,9 @@ class SearchConfig(BaseModel):
     cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024)] = 0.0
     device: str = "cpu"
-    objective: Literal["auto", "from_scratch", "function", "command"] = "auto"
+    objective: Literal[
+        "auto", "from_scratch", "shared_checkpoint", "density", "function", "command"
+    ] = "auto"
     command: str | None = None
     score_file: str | None = None
     score_key: str = "score"

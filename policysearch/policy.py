@@ -274,6 +274,10 @@ class Policy:
                     place = f"sub_policies[{i}].ops[{j}]"
                     yield (f"{place}.one_of[{k}]" if len(stage.choices) > 1 else place), call
 
+    def without_ops(self) -> Policy:
+        """No augmentation, for the same kind of data."""
+        return Policy((), self.modality, self.ops_version)
+
     @property
     def n_choices(self) -> int:
         """Number of op calls in the policy: its size for a reader, used to break ties."""

@@ -149,7 +149,7 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def restricted_to(self, n_channels: int) -> SearchSpace:
-        """Drops ops that cannot change an image with so few channels.
+        """Drops ops that cannot change a sample with so few channels.
 
         Raises:
           InvalidValueError: When no op is left.
@@ -157,7 +157,7 @@ class SearchSpace:
         kept = tuple(r for r in self.ops if self.spec(r.op).min_channels <= n_channels)
         if not kept:
             raise InvalidValueError(
-                f"No op of space '{self.name}' changes images with {n_channels} channel(s). "
+                f"No op of space '{self.name}' changes samples with {n_channels} channel(s). "
                 "Add others to the space."
             )
         return dataclasses.replace(self, ops=kept)
@@ -199,7 +199,7 @@ class SearchSpace:
             stage = Stage(tuple(r.full() for r in self.ops), self.probability[1])
             subs = (SubPolicy((stage,) * self.n_ops[1]),)
         schedule = None if self.schedule is None else self.schedule.decode(params)
-        return dataclasses.replace(self._policy(subs), schedule=schedule)
+        return dataclasses.replace(self.policy(subs), schedule=schedule)
 
     def encode_opwise(
         self, levels: Mapping[str, float], n_ops: int, probability: float = 1.0
@@ -227,9 +227,10 @@ class SearchSpace:
           LingChen et al., UniformAugment, 2020 (arXiv:2003.14348), section 3.
         """
         stage = Stage(tuple(entry.full() for entry in self.ops), probability)
-        return self._policy((SubPolicy((stage,) * n_ops),))
+        return self.policy((SubPolicy((stage,) * n_ops),))
 
-    def _policy(self, subs: tuple[SubPolicy, ...]) -> Policy:
+    def policy(self, subs: tuple[SubPolicy, ...]) -> Policy:
+        """A policy that is applied as those of the space are."""
         return Policy(subs, self.modality, self.ops_version, self.interpolation, self.fill)
 
     def _opwise_parameters(self) -> dict[str, Parameter]:

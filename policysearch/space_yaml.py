@@ -31,6 +31,8 @@ from policysearch.validation import first_problems, problems_of
 
 SPACE_FORMAT = "policysearch.space"
 SPACE_VERSION = 1
+#: What is searched where nobody says, for every modality.
+DEFAULT_SPACE = "opwise"
 MAX_SPACE_BYTES = 256 * 1024
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -186,8 +188,12 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
     )
 
 
-def load_space(name: str) -> SearchSpace:
+def load_space(name: str, modality: str = "image") -> SearchSpace:
     """Loads a shipped space by name (`image/opwise`, or `opwise` for short) or a YAML file.
+
+    Args:
+      name: Name or path.
+      modality: Kind of data that a short name is meant for.
 
     Raises:
       UnknownNameError: With the nearest known name.
@@ -196,7 +202,7 @@ def load_space(name: str) -> SearchSpace:
     if not isinstance(name, str):
         raise InvalidValueError(f"A space must be a name or a path, got {type(name).__name__}.")
     shipped = space_files()
-    short = f"image/{name}"
+    short = f"{modality}/{name}"
     if name in shipped or short in shipped:
         full = name if name in shipped else short
         what = f"space '{full}'"

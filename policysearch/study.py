@@ -36,7 +36,7 @@ from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator
 from policysearch.selection import Selection, halving, pick_candidates, select
 from policysearch.space import SearchSpace
-from policysearch.space_yaml import load_space
+from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Outcome, Replicate, Task, Trial
 from policysearch.verdict import make_verdict
 
@@ -84,13 +84,15 @@ class Study:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
-        space = load_space(config.space)
+        if config.space is not None and "/" in config.space:
+            load_space(config.space)  # what is wrong with it is said before data are read
+        self.problem = make_problem(config, progress)
+        space = load_space(config.space or DEFAULT_SPACE, self.problem.modality)
         if not space.parameters():
             raise InvalidValueError(
                 f"Space '{space.name}' has nothing to search. Compare its policy with others: "
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
-        self.problem = make_problem(config, progress)
         self.space: SearchSpace = self.problem.restricted(space)
         self.baselines = self.problem.baselines(self.space)
 
@@ -115,6 +117,7 @@ class Study:
             "sampler": config.sampler,
             # Runs that began before there was a choice have no such line.
             **({} if config.strategy == "screened" else {"strategy": config.strategy}),
+            **self._objective(),
             "trials": config.trials,
             "lookback": config.lookback,
             "prune": config.prune,
@@ -122,6 +125,11 @@ class Study:
             "epochs": self.problem.epochs,
             "search_epochs": self.problem.search_epochs,
         }
+
+    def _objective(self) -> dict[str, str]:
+        """The objective of the search; runs that began before there was a choice have none."""
+        name = self.problem.searched_by
+        return {} if name == "from_scratch" else {"objective": name}
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
         self._learn_length(run, engine, stop)
@@ -273,7 +281,8 @@ class Study:
 
     def _trial_seconds(self) -> float:
         shorter = self.problem.search_epochs / self.problem.epochs
-        return (self._training_seconds or 0.0) * shorter * self.problem.n_folds
+        share = shorter * self.problem.search_cost
+        return (self._training_seconds or 0.0) * share * self.problem.n_folds
 
     @functools.cached_property
     def _training_seconds(self) -> float | None:

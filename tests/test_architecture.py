@@ -15,7 +15,7 @@ FLOORS = (
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
     ("mixture", "draws", "modalities", "transform", "data", "baselines"),
-    ("metrics", "measures", "resampling", "estimates"),
+    ("metrics", "measures", "resampling", "estimates", "corruptions"),
     ("proxies",),
     ("objectives",),
     ("samplers", "ledger_lines", "ledger", "config", "pruning"),

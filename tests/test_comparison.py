@@ -3,7 +3,7 @@
 import pytest
 from faults.driver import SETTINGS, silent, with_formula
 
-from policysearch.comparison import compare, named_arms
+from policysearch.comparison import compare
 from policysearch.config import make_config
 from policysearch.errors import InvalidValueError, UnknownNameError
 
@@ -21,10 +21,6 @@ def test_wrong_policies_are_refused_before_anything_is_written(tmp_path, sources
     with pytest.raises(error, match=word):
         compare(config, tmp_path / "run", silent, with_formula(tmp_path))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_arms_keep_the_order_in_which_they_were_given():
-    assert list(named_arms(("randaugment", "none"))) == ["randaugment", "none"]
 
 
 def test_the_first_policy_is_compared_with_each_other_one(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from policysearch.corruptions.image import IMAGE_CORRUPTIONS
 from policysearch.data.source import load_source
 from policysearch.data.splits import FinalData, make_splits
 from policysearch.errors import InvalidValueError
@@ -28,7 +29,8 @@ def evaluated(final, metric="accuracy", *seeds):
 def test_every_metric_and_axis_is_measured_and_the_score_is_the_log_loss(final):
     outcome = evaluated(final)
     (metrics,) = outcome.metrics
-    assert set(metrics) == set(METRICS) | set(AXES) | {"score", "seconds"}
+    corruptions = {f"corrupted:{name}" for name in IMAGE_CORRUPTIONS}
+    assert set(metrics) == set(METRICS) | set(AXES) | corruptions | {"score", "seconds"}
     assert outcome.score == metrics["score"] == metrics["log_loss"]
 
 

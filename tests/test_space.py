@@ -275,7 +275,9 @@ def test_gray_images_lose_the_ops_that_need_colour():
 
 def test_a_space_without_any_op_for_gray_images_is_refused():
     space = SearchSpace("mine", "opwise", (OpRange("hue", 0.0, 0.1, "turn"),))
-    with pytest.raises(InvalidValueError, match=r"No op of space 'mine' changes images with 1 ch"):
+    with pytest.raises(
+        InvalidValueError, match=r"No op of space 'mine' changes samples with 1 ch"
+    ):
         space.restricted_to(1)
 
 

@@ -47,6 +47,7 @@ def data_options(command: Command) -> Command:
     """Options that say how the data are read and split."""
     options = [
         click.option("--train-size", type=int, help="Train on a stratified subset of this size."),
+        click.option("--modality", help="Kind of data: image, series, ...  [default: by file]"),
         click.option("--image-size", type=int, help="Resize images to this side in pixels."),
         click.option("--val-share", type=float, help="Share held out for validation, once."),
         click.option("--folds", type=int, help="Folds of cross-validation instead."),
@@ -101,11 +102,14 @@ def training_options(command: Command) -> Command:
     options = [
         click.option(
             "--objective",
-            type=click.Choice(["auto", "from_scratch", "function", "command"]),
+            type=click.Choice(
+                ["auto", "from_scratch", "shared_checkpoint", "density", "function", "command"]
+            ),
             default="auto",
             show_default=True,
-            help="How a policy is scored: by trainings of a small network (from_scratch), by your "
-            "function train(policy, trial), which DATA names, or by your program.",
+            help="How a policy is scored: by trainings of a small network (from_scratch), by "
+            "fine-tuning one half-trained (shared_checkpoint), by forward passes (density), by "
+            "your function train(policy, trial), which DATA names, or by your program.",
         ),
         click.option(
             "--command",

@@ -26,13 +26,14 @@ from policysearch.cli.run_options import (
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
+        "policysearch search ArrowHead/    # time series: ArrowHead_TRAIN.ts, ArrowHead_TEST.ts",
         "policysearch search my_package.training:train --objective function",
         "policysearch search --objective command \\",
         "    --command 'python train.py --policy {policy} --seed {seed}'",
     )
 )
 @click.argument("data", default="")
-@click.option("--space", default="image/opwise", show_default=True, help="Name or YAML file.")
+@click.option("--space", help="Name or YAML file.  [default: opwise for the kind of data]")
 @click.option(
     "--strategy",
     type=click.Choice(["screened", "calibrated"]),
@@ -77,7 +78,8 @@ def command(
     """Find an augmentation policy for DATA and say honestly how much it helps.
 
     DATA is `digits` (built in), a folder of images by class (with train/ and test/ above the
-    classes, or split by seed), an .npz file with x_train and y_train, or package.module:function.
+    classes, or split by seed), an .npz file with x_train and y_train, time series in .ts files, or
+    package.module:function.
     With --objective function it is the function that trains; with --objective command there is
     none.
 
@@ -123,16 +125,15 @@ def carry_out(
 
 def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None:
     """Writes the table of arms, the sentence, the files and the next commands."""
-    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
-    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+    from policysearch.cli.verdict_table import emit_verdict
 
     place = escaped_line(where)
     if not is_quiet:
-        emit()
-        emit_table(TITLES, verdict_rows(verdict), right=RIGHT)
         has_choice = "validation" in verdict
         rung = "in the confirmation" if "direction" in verdict else "on validation data"
-        emit(f"* chosen {rung}" if has_choice else "* the first policy")
+        emit()
+        emit_verdict(verdict, f"chosen {rung}" if has_choice else "the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
     has_policy = (where / "policy.json").exists()

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from policysearch.data import load_source
 from policysearch.data.dataset import printable
-from policysearch.data.image_file import read_picture
+from policysearch.data.image_file import IMAGES, read_picture
 from policysearch.data.resize import common_size, fit
-from policysearch.data.walk import Seen, find_images
+from policysearch.data.walk import Seen, find_samples
 from policysearch.errors import DataError
 from policysearch.files import write_atomic
 from policysearch.report.sheet import contact_sheet, n_images
@@ -56,7 +56,7 @@ def few_of_folder(text: str, n: int, seed: int) -> Samples:
     Raises:
       DataError: When it has no class folders, or none of the images can be read.
     """
-    tree = find_images(Path(text), Seen(Path(text)))
+    tree = find_samples(Path(text), Seen(Path(text), IMAGES))
     root, by_class = tree.folders["train"], tree.splits["train"]
     files = [(name, root / name / file) for name, below in by_class.items() for file in below]
     names = list(by_class)

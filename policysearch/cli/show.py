@@ -190,8 +190,8 @@ def _show_provenance(document: PolicyDocument) -> None:
 
 
 def _show_verdict(document: PolicyDocument) -> None:
-    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
-    from policysearch.report.verdict_rows import RIGHT, TITLES, verdict_rows
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+    from policysearch.cli.verdict_table import emit_verdict
 
     emit()
     if not document.verdict:
@@ -201,10 +201,8 @@ def _show_verdict(document: PolicyDocument) -> None:
     emit("Verdict")
     if isinstance(sentence := document.verdict.get("sentence"), str):
         emit_paragraph(escaped_line(sentence), "  ")
-    if rows := verdict_rows(document.verdict):
-        emit()
-        emit_table(TITLES, rows, right=RIGHT)
-        emit("* exported")
+    emit()
+    emit_verdict(document.verdict, "exported")
 
 
 def _show_run(run: RunSummary, text: str, *, is_finished: bool) -> None:

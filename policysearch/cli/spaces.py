@@ -123,8 +123,9 @@ def _facts(space: SearchSpace) -> list[tuple[str, str]]:
         ("data", f"{space.modality} (ops pinned as {space.ops_version})"),
         ("parameters", str(parameters) if parameters else "none: there is nothing to search"),
         ("ops in a row", per_sample),
-        ("interpolation", f"{space.interpolation}, fill {space.fill:g}"),
     ]
+    if space.modality == "image":
+        facts.append(("interpolation", f"{space.interpolation}, fill {space.fill:g}"))
     if space.method == "triples":
         facts.insert(3, ("sub-policies", str(space.n_sub_policies)))
     return facts

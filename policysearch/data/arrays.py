@@ -110,6 +110,8 @@ def _as_images(
         side = round(array.shape[1] ** 0.5) if array.ndim == 2 else 0
         if side > 1 and side * side == array.shape[1]:
             hint = f" If these are flattened images, reshape them to (n, {side}, {side})."
+        if array.ndim == 2:
+            hint += " If they are time series: --modality series."
         raise DataError(
             f"`{key}` must have 3 or 4 dimensions, got shape {array.shape} ({name}).{hint}"
         )

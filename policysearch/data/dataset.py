@@ -45,12 +45,15 @@ class Dataset:
 
     Attributes:
       x: Samples along the first axis. Images: `(n, C, H, W)`, uint8, uint16, or float32 in [0, 1].
+        Series: `(n, C, L)`, float32; NaN is a missing value.
       y: Class of each sample: `(n,)` int64 in 0 .. n_classes - 1.
       classes: Name of each class; `classes[y[i]]` names the class of sample `i`.
       groups: What each sample belongs to and must not be split from (track, patient, speaker):
         `(n,)` of integers or strings; `None` when samples are independent.
       names: A name per sample for messages (file names); `None` when there are none.
       modality: Kind of data; decides which operations and proxies apply.
+      lengths: Steps of each sample that are data and no padding: `(n,)` int64 in 1 .. L; `None`:
+        all of them.
 
     Raises:
       DataError: When the parts do not fit together.
@@ -62,10 +65,11 @@ class Dataset:
     groups: NDArray[Any] | None = None
     names: tuple[str, ...] | None = None
     modality: str = "image"
+    lengths: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
-        for name in ("y", "groups", "names"):
+        for name in ("y", "groups", "names", "lengths"):
             part = getattr(self, name)
             if part is not None and len(part) != n:
                 raise DataError(
@@ -84,6 +88,8 @@ class Dataset:
             )
         if self.modality == "image":
             _check_images(self.x)
+        if self.modality == "series":
+            _check_series(self.x, self.lengths)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -92,6 +98,11 @@ class Dataset:
     def n_classes(self) -> int:
         """Number of classes, whether or not each has samples here."""
         return len(self.classes)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of a sample; 1 for kinds of data that have none."""
+        return int(self.x.shape[1]) if self.modality in ("image", "series", "audio") else 1
 
     def name_of(self, index: int) -> str:
         """The name of a sample for messages: its file, or its number."""
@@ -111,6 +122,7 @@ class Dataset:
             groups=None if self.groups is None else self.groups[index],
             names=None if self.names is None else tuple(self.names[i] for i in index),
             modality=self.modality,
+            lengths=None if self.lengths is None else self.lengths[index],
         )
 
     @cached_property
@@ -120,6 +132,8 @@ class Dataset:
         _feed(digest, self.x)
         _feed(digest, self.y)
         _feed(digest, np.array(self.classes, dtype=object))
+        if self.lengths is not None:
+            _feed(digest, self.lengths)
         return digest.hexdigest()[:16]
 
 
@@ -168,7 +182,18 @@ def join(first: Dataset, second: Dataset) -> Dataset:
         groups=groups,
         names=names,
         modality=first.modality,
+        lengths=_joined_lengths(first, second),
     )
+
+
+def _joined_lengths(first: Dataset, second: Dataset) -> NDArray[np.int64] | None:
+    if first.lengths is None and second.lengths is None:
+        return None
+    whole = [
+        np.full(len(part), part.x.shape[-1]) if part.lengths is None else part.lengths
+        for part in (first, second)
+    ]
+    return np.concatenate(whole).astype(np.int64)
 
 
 def _check_images(x: NDArray[Any]) -> None:
@@ -176,6 +201,22 @@ def _check_images(x: NDArray[Any]) -> None:
         raise DataError(f"Images must have shape (n, C, H, W), none of them 0, got {x.shape}.")
     if x.dtype.name not in IMAGE_DTYPES:
         raise DataError(f"Images must be one of {', '.join(IMAGE_DTYPES)}, got {x.dtype.name}.")
+
+
+def _check_series(x: NDArray[Any], lengths: NDArray[np.int64] | None) -> None:
+    if x.ndim != 3 or 0 in x.shape[1:]:
+        raise DataError(f"Series must have shape (n, C, L), none of them 0, got {x.shape}.")
+    if x.dtype != np.float32:
+        raise DataError(f"Series must be float32, got {x.dtype.name}.")
+    if np.isinf(x).any():
+        raise DataError("Series must be finite, or NaN where a value is missing, got infinity.")
+    if lengths is None or not len(lengths):
+        return
+    if lengths.dtype != np.int64 or lengths.min() < 1 or lengths.max() > x.shape[2]:
+        raise DataError(
+            f"`lengths` must be int64 in 1..{x.shape[2]}, got {lengths.dtype} in "
+            f"{lengths.min()}..{lengths.max()}."
+        )
 
 
 def _feed(digest: hashlib._Hash, array: NDArray[Any]) -> None:

@@ -102,14 +102,15 @@ def find_duplicates(a: Dataset, b: Dataset, *, max_pairs: int = MAX_PAIRS) -> Du
     twins = _exact(a, b)
     near: dict[int, int] = {}
     notice = ""
-    if a.modality != "image" or a.x.shape[1] != b.x.shape[1]:
+    is_image = a.modality == "image"  # near duplicates of other kinds are not defined
+    if is_image and a.x.shape[1] != b.x.shape[1]:
         notice = "Near duplicates were not looked for: they are defined for images of one form."
-    elif len(a) * len(b) > max_pairs:
+    elif is_image and len(a) * len(b) > max_pairs:
         notice = (
             f"Near duplicates were not looked for: {len(a):,} x {len(b):,} pairs are too many. "
             "Exact ones were."
         )
-    elif len(a) and len(b):
+    elif is_image and len(a) and len(b):
         near = _near(a.x, b.x, np.array([i not in twins for i in range(len(b))]))
     examples = [
         (a.name_of(found[j]), b.name_of(j), kind)

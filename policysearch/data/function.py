@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from policysearch.data.array_kinds import source_of_kind
 from policysearch.data.arrays import (
     KEYS,
     Layout,
@@ -55,9 +56,14 @@ def call_by_name(text: str) -> Any:
 
 
 def source_from_value(
-    value: Any, *, name: str, image_size: int | None = None, layout: Layout | None = None
+    value: Any,
+    *,
+    name: str,
+    modality: str = "image",
+    image_size: int | None = None,
+    layout: Layout | None = None,
 ) -> Source:
-    """Makes a source of arrays or torch datasets.
+    """Makes a source of arrays or, for images, torch datasets.
 
     Raises:
       DataError: When the value has none of the accepted forms.
@@ -67,6 +73,11 @@ def source_from_value(
     if isinstance(value, Dataset):
         return Source(train=value, name=name)
     parts = _dataset_parts(value, name)
+    if parts and modality != "image":
+        raise DataError(
+            f"Torch datasets are read as images, got {_describe(value)} for {modality} data "
+            f"({name}). Return arrays."
+        )
     if parts:
         arrays, notices = _read_datasets(parts, name, image_size, layout)
         return source_from_arrays(
@@ -75,8 +86,8 @@ def source_from_value(
     arrays = _named_arrays(value, name)
     extra = check_keys(tuple(arrays), name)
     known = {key: array for key, array in arrays.items() if key in KEYS}
-    return source_from_arrays(
-        known, name=name, image_size=image_size, layout=layout, notices=extra
+    return source_of_kind(
+        modality, known, name=name, image_size=image_size, layout=layout, notices=extra
     )
 
 

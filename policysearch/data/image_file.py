@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from policysearch.data.resize import KEPT_UP_TO, fit
+from policysearch.data.walk import FileKind
 from policysearch.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".pgm", ".pbm", ".pnm", ".webp", ".bmp")
 )
+IMAGES = FileKind(SUFFIXES, ("JPEG", "PNG", "PPM", "WebP", "BMP"), "image", "images")
 MAX_PIXELS = 64_000_000
 _ORIENTATION = 0x0112
 _PPM_DEPTH = re.compile(rb"P[36]\s+(?:#[^\n]*\s+)*\d+\s+(?:#[^\n]*\s+)*\d+\s+(\d+)")

@@ -17,14 +17,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policysearch.data.arrays import KEYS, Layout, check_keys, source_from_arrays
+from policysearch.data.array_kinds import source_of_kind
+from policysearch.data.arrays import KEYS, Layout, check_keys
 from policysearch.data.dataset import Source, printable
 from policysearch.data.resize import check_memory
 from policysearch.errors import DataError
 
 
-def load_npz(path: Path, *, image_size: int | None = None, layout: Layout | None = None) -> Source:
+def load_npz(
+    path: Path,
+    *,
+    modality: str = "image",
+    image_size: int | None = None,
+    layout: Layout | None = None,
+) -> Source:
     """Loads `x_train, y_train` and what else `policysearch.data.arrays` knows from an `.npz`.
+
+    Args:
+      path: The file.
+      modality: What the arrays hold.
+      image_size: See `source_from_arrays`, for images.
+      layout: See `source_from_arrays`, for images.
 
     Raises:
       DataError: When the file is not a whole `.npz`, holds pickles, or its arrays do not fit.
@@ -52,8 +65,8 @@ def load_npz(path: Path, *, image_size: int | None = None, layout: Layout | None
         raise DataError(
             f"'{printable(path)}' cannot be read: {error.strerror or error}."
         ) from error
-    return source_from_arrays(
-        arrays, name=name, image_size=image_size, layout=layout, notices=notices
+    return source_of_kind(
+        modality, arrays, name=name, image_size=image_size, layout=layout, notices=notices
     )
 
 

@@ -11,6 +11,7 @@ import difflib
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,23 @@ from policysearch.data import digits
 from policysearch.data.arrays import Layout
 from policysearch.data.dataset import Dataset, Source, printable
 from policysearch.data.resize import check_image_size
-from policysearch.errors import DataError, InvalidValueError
+from policysearch.errors import DataError, InvalidValueError, UnknownNameError, unknown_name
+from policysearch.ops.registry import OPS_VERSIONS
 
 __all__ = ["Source", "load_source"]
 
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_KINDS = "Give a folder of images by class, an .npz file, `digits`, or package.module:function."
+_KINDS = (
+    "Give a folder of images by class, an .npz file, time series in .ts files, `digits`, or "
+    "package.module:function."
+)
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def load_source(
     data: Any,
     *,
+    modality: str | None = None,
     image_size: int | None = None,
     skip_bad: bool = False,
     group_pattern: str | None = None,
@@ -39,8 +45,11 @@ def load_source(
     """Loads the data that `data` names.
 
     Args:
-      data: `digits`; a folder of images by class; an `.npz` file; `package.module:function`; or,
-        from Python, what such a function may return, a `Dataset` or a `Source`.
+      data: `digits`; a folder of images by class; an `.npz` file; time series in a `.ts` file or
+        a folder of such files; `package.module:function`; or, from Python, what such a function
+        may return, a `Dataset` or a `Source`.
+      modality: Kind of data, such as `series`; `None` goes by the name of the file, and takes
+        arrays for images.
       image_size: Side in pixels to resize to; `None` keeps images of one size up to 64 px and
         resizes others to at most 64 px.
       skip_bad: Leaves damaged images out instead of refusing.
@@ -59,7 +68,7 @@ def load_source(
       ((997, 1, 8, 8), 800)
     """
     check_image_size(image_size)
-    _check_options(layout, group_column)
+    _check_options(modality, layout, group_column)
     is_named = isinstance(data, (str, os.PathLike))
     kind = _kind_of(data) if is_named else "value"
     if group_pattern is not None and kind not in ("folder", "missing"):
@@ -67,12 +76,43 @@ def load_source(
             "`group_pattern` is for folders of images, whose paths it is matched with. "
             "Give an array `groups` with the other arrays."
         )
-    if is_named:
-        return _load_named(data, kind, image_size, skip_bad, group_pattern, layout)
-    return _load_value(data, "data", image_size, layout)
+    reading = _Reading(modality, image_size, skip_bad, group_pattern, layout)
+    source = _load_named(data, kind, reading) if is_named else _load_value(data, "data", reading)
+    _check_kind(source, modality)
+    if image_size is not None and source.train.modality != "image":
+        raise InvalidValueError(
+            f"`image_size` is for images, got {image_size} for {source.train.modality} data."
+        )
+    return source
 
 
-def _check_options(layout: object, group_column: object) -> None:
+@dataclass(frozen=True)
+class _Reading:
+    """How the data are to be read; see `load_source`."""
+
+    modality: str | None
+    image_size: int | None
+    skip_bad: bool
+    group_pattern: str | None
+    layout: Layout | None
+
+    @property
+    def array_kind(self) -> str:
+        """What arrays hold, where nobody says."""
+        return self.modality or "image"
+
+
+def _check_kind(source: Source, modality: str | None) -> None:
+    if modality not in (None, source.train.modality):
+        raise InvalidValueError(
+            f"`modality` is '{modality}', but {source.name} holds {source.train.modality} data. "
+            "Leave it out."
+        )
+
+
+def _check_options(modality: object, layout: object, group_column: object) -> None:
+    if modality is not None and modality not in OPS_VERSIONS:
+        raise UnknownNameError(unknown_name("modality", modality, OPS_VERSIONS))
     if layout not in (None, "NCHW", "NHWC"):
         raise InvalidValueError(f"`layout` must be 'NCHW' or 'NHWC', got {layout!r}.")
     if group_column is not None:
@@ -98,39 +138,59 @@ def _kind_of(data: str | os.PathLike[str]) -> str:
     return "function" if _CALLABLE.fullmatch(text) else "missing"
 
 
-def _load_named(
-    data: str | os.PathLike[str],
-    kind: str,
-    image_size: int | None,
-    skip_bad: bool,
-    group_pattern: str | None,
-    layout: Layout | None,
-) -> Source:
+def _load_named(data: str | os.PathLike[str], kind: str, reading: _Reading) -> Source:
     path = Path(data)
     text = os.fspath(data)
     if kind == "folder":
-        from policysearch.data.folder import load_folder
-
-        return load_folder(
-            path, image_size=image_size, skip_bad=skip_bad, group_pattern=group_pattern
-        )
+        return _load_folder(path, reading)
     if kind == "file":
-        return _load_file(path, image_size, layout)
+        return _load_file(path, reading)
     if kind == "builtin":
-        return resized(digits.load_digits(), image_size)
+        return resized(digits.load_digits(), reading.image_size)
     if kind == "function":
         from policysearch.data.function import call_by_name
 
-        return _load_value(call_by_name(text), text, image_size, layout)
+        return _load_value(call_by_name(text), text, reading)
     raise DataError(_missing(path, text))
 
 
-def _load_file(path: Path, image_size: int | None, layout: Layout | None) -> Source:
+def _load_folder(path: Path, reading: _Reading) -> Source:
+    from policysearch.data.series_file import is_series_folder, load_ts
+
+    if is_series_folder(path) and reading.modality in (None, "series"):
+        if reading.group_pattern is not None:
+            raise InvalidValueError("`group_pattern` is for folders of images, not of series.")
+        return load_ts(path)
+    if reading.modality not in (None, "image"):
+        raise DataError(
+            f"The folder '{printable(path)}' holds no {reading.modality} data that can be read. "
+            f"{_KINDS}"
+        )
+    from policysearch.data.folder import load_folder
+
+    return load_folder(
+        path,
+        image_size=reading.image_size,
+        skip_bad=reading.skip_bad,
+        group_pattern=reading.group_pattern,
+    )
+
+
+def _load_file(path: Path, reading: _Reading) -> Source:
     if path.suffix.lower() == ".npz":
         from policysearch.data.npz import load_npz
 
-        return load_npz(path, image_size=image_size, layout=layout)
-    hint = "Give a folder of images by class, or an .npz file."
+        return load_npz(
+            path,
+            modality=reading.array_kind,
+            image_size=reading.image_size,
+            layout=reading.layout,
+        )
+    if path.suffix.lower() == ".ts":
+        from policysearch.data.series_file import load_ts
+
+        return load_ts(path)
+    hint = _KINDS
     if path.suffix.lower() in _PACKED:
         hint = "Unpack it and give the folder."
     elif path.suffix.lower() == ".npy":
@@ -138,14 +198,20 @@ def _load_file(path: Path, image_size: int | None, layout: Layout | None) -> Sou
     raise DataError(f"'{printable(path)}' is not a kind of file that can be read. {hint}")
 
 
-def _load_value(data: Any, name: str, image_size: int | None, layout: Layout | None) -> Source:
+def _load_value(data: Any, name: str, reading: _Reading) -> Source:
     if isinstance(data, Source):
-        return resized(data, image_size)
+        return resized(data, reading.image_size)
     if isinstance(data, Dataset):
-        return resized(Source(train=data, name=name), image_size)
+        return resized(Source(train=data, name=name), reading.image_size)
     from policysearch.data.function import source_from_value
 
-    return source_from_value(data, name=name, image_size=image_size, layout=layout)
+    return source_from_value(
+        data,
+        name=name,
+        modality=reading.array_kind,
+        image_size=reading.image_size,
+        layout=reading.layout,
+    )
 
 
 def resized(source: Source, image_size: int | None) -> Source:

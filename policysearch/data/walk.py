@@ -1,4 +1,4 @@
-"""Finds the images in a folder tree and says what else lies there.
+"""Finds the files of one kind in a folder tree and says what else lies there.
 
 Nothing outside the folder is read: links that lead out are left alone, as are hidden files and
 anything that is not a plain file. Decoding is not done here.
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policysearch.data.dataset import listed, printable
-from policysearch.data.image_file import SUFFIXES
 from policysearch.errors import DataError
 
 SPLIT_NAMES = {
@@ -26,11 +25,33 @@ SPLIT_NAMES = {
 MAX_DEPTH = 20
 
 
+@dataclass(frozen=True)
+class FileKind:
+    """Which files hold samples, and what they are called in messages.
+
+    Attributes:
+      suffixes: Endings of their names, in lower case.
+      formats: Names of their formats.
+      one: A sample.
+      many: Several.
+    """
+
+    suffixes: frozenset[str]
+    formats: tuple[str, ...]
+    one: str
+    many: str
+
+    def listing(self, word: str) -> str:
+        """The formats as words, joined by `and` or `or`."""
+        return f"{', '.join(self.formats[:-1])} {word} {self.formats[-1]}"
+
+
 @dataclass
 class Seen:
-    """What was passed over while looking for images: paths relative to the root."""
+    """What was passed over while looking for files of a kind: paths relative to the root."""
 
     root: Path
+    kind: FileKind
     other: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     outside_class: list[str] = field(default_factory=list)
@@ -41,17 +62,18 @@ class Seen:
 
     def notices(self) -> list[str]:
         """One notice for each kind of thing that was passed over."""
+        many = self.kind.many
         found = [
-            (self.other, "files that are not JPEG, PNG, PPM, WebP or BMP images were ignored"),
+            (self.other, f"files that are not {self.kind.listing('or')} {many} were ignored"),
             (self.links, "links that lead outside the folder or nowhere were not followed"),
-            (self.outside_class, "images outside the class folders were ignored"),
+            (self.outside_class, f"{many} outside the class folders were ignored"),
         ]
         return [f"{len(what):,} {text}: {listed(what, 5)}." for what, text in found if what]
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Image files of a folder by split and class: `splits[split][class_folder] -> paths`.
+    """Files of a folder by split and class: `splits[split][class_folder] -> paths`.
 
     Paths are relative to the class folder, with forward slashes, sorted.
     """
@@ -60,11 +82,11 @@ class Tree:
     folders: dict[str, Path]
 
 
-def find_images(root: Path, seen: Seen) -> Tree:
-    """Finds the splits, classes and image files below `root`.
+def find_samples(root: Path, seen: Seen) -> Tree:
+    """Finds the splits, classes and files of the kind below `root`.
 
     Raises:
-      DataError: When there are no class folders, or some have no images.
+      DataError: When there are no class folders, or some have no samples.
     """
     folders = _split_folders(root, seen)
     splits = {}
@@ -72,7 +94,7 @@ def find_images(root: Path, seen: Seen) -> Tree:
         classes = {}
         for entry in _entries(folder):
             if _is_folder(entry, seen):
-                classes[entry.name] = _images_below(entry.path, seen)
+                classes[entry.name] = _samples_below(entry.path, seen)
             else:
                 _note_file(entry, seen)
         _check_classes(classes, folder, seen)
@@ -103,7 +125,7 @@ def _leads_outside(entry: os.DirEntry[str], seen: Seen) -> bool:
 
 
 def _is_folder(entry: os.DirEntry[str], seen: Seen) -> bool:
-    """Whether to descend; links to folders inside the root would count their images twice."""
+    """Whether to descend; links to folders inside the root would count their files twice."""
     if entry.is_dir(follow_symlinks=False):
         return True
     if entry.is_symlink() and entry.is_dir() and not _leads_outside(entry, seen):
@@ -111,14 +133,14 @@ def _is_folder(entry: os.DirEntry[str], seen: Seen) -> bool:
     return False
 
 
-def _is_image(entry: os.DirEntry[str], seen: Seen) -> bool:
+def _is_sample(entry: os.DirEntry[str], seen: Seen) -> bool:
     if entry.is_symlink():
         if seen.relative(entry) in seen.links or _leads_outside(entry, seen):
             return False
         if entry.is_dir():
             return False
-    # A pipe or device with an image's name would hang the reader.
-    if entry.is_file() and os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+    # A pipe or device with such a name would hang the reader.
+    if entry.is_file() and os.path.splitext(entry.name)[1].lower() in seen.kind.suffixes:
         return True
     seen.other.append(seen.relative(entry))
     return False
@@ -126,11 +148,11 @@ def _is_image(entry: os.DirEntry[str], seen: Seen) -> bool:
 
 def _note_file(entry: os.DirEntry[str], seen: Seen) -> None:
     """Records a file above the class folders."""
-    if _is_image(entry, seen):
+    if _is_sample(entry, seen):
         seen.outside_class.append(seen.relative(entry))
 
 
-def _images_below(folder: str, seen: Seen) -> list[str]:
+def _samples_below(folder: str, seen: Seen) -> list[str]:
     found: list[str] = []
     stack = [("", 0)]
     while stack:
@@ -141,10 +163,10 @@ def _images_below(folder: str, seen: Seen) -> list[str]:
                 if depth >= MAX_DEPTH:
                     raise DataError(
                         f"'{printable(entry.path)}' lies more than {MAX_DEPTH} folders deep. "
-                        "Move the images up."
+                        f"Move the {seen.kind.many} up."
                     )
                 stack.append((name, depth + 1))
-            elif _is_image(entry, seen):
+            elif _is_sample(entry, seen):
                 found.append(name)
     return sorted(found)
 
@@ -183,34 +205,32 @@ def _split_folders(root: Path, seen: Seen) -> dict[str, Path]:
             else "there is no 'train/' folder"
         )
         raise DataError(
-            f"'{printable(root)}' holds {has}, but {lack}. Put the images as "
-            "train/<class>/<image>, and likewise for test/ and val/."
+            f"'{printable(root)}' holds {has}, but {lack}. Put the {seen.kind.many} as "
+            f"train/<class>/<{seen.kind.one}>, and likewise for test/ and val/."
         )
     return {"train": root}
 
 
 def _check_classes(classes: dict[str, list[str]], folder: Path, seen: Seen) -> None:
-    where = f"'{printable(folder)}'"
+    where, one, many = f"'{printable(folder)}'", seen.kind.one, seen.kind.many
     if not classes:
         n = len(seen.outside_class)
-        what = f"{n:,} images but no class folders" if n else "no class folders with images"
+        what = f"{n:,} {many} but no class folders" if n else f"no class folders with {many}"
         ignored = (
             f" Ignored: {listed(seen.other + seen.links, 5)}." if seen.other or seen.links else ""
         )
         raise DataError(
-            f"{where} holds {what}. Put the images of each class into a folder of their own: "
-            f"{printable(folder.name)}/<class>/<image>.{ignored}"
+            f"{where} holds {what}. Put the {many} of each class into a folder of their own: "
+            f"{printable(folder.name)}/<class>/<{one}>.{ignored}"
         )
     empty = [name for name, files in classes.items() if not files]
     if len(empty) == len(classes):
         ignored = (
             f" Ignored: {listed(seen.other + seen.links, 5)}." if seen.other or seen.links else ""
         )
-        raise DataError(
-            f"{where} holds no images. JPEG, PNG, PPM, WebP and BMP are read.{ignored}"
-        )
+        raise DataError(f"{where} holds no {many}. {seen.kind.listing('and')} are read.{ignored}")
     if empty:
         raise DataError(
-            f"Every class folder must hold images, got none in {listed(empty)} ({where}). "
-            "Remove these folders or add images."
+            f"Every class folder must hold {many}, got none in {listed(empty)} ({where}). "
+            f"Remove these folders or add {many}."
         )

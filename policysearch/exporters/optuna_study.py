@@ -22,12 +22,18 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from policysearch.config import SearchConfig, read_config
-from policysearch.errors import InvalidValueError, MissingDependencyError, RunError
+from policysearch.errors import (
+    InvalidValueError,
+    MissingDependencyError,
+    RunError,
+    UnknownNameError,
+)
 from policysearch.ledger import read_ledger, valid_records
+from policysearch.ops.registry import OPS_VERSIONS
 from policysearch.policy_json import policy_from_dict
 from policysearch.samplers.optuna_trials import distributions_of, frozen_trial
 from policysearch.space import SearchSpace
-from policysearch.space_yaml import load_space
+from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Outcome, Suggestion, Trial
 
 #: Where a study says which run it was made from, and a trial which record.
@@ -155,13 +161,16 @@ def _identity(record: Mapping[str, Any]) -> str:
 
 def _space_of(header: Mapping[str, Any], config: SearchConfig) -> SearchSpace:
     """The space of a run, which its images may have restricted."""
-    space = load_space(config.space)
-    for n_channels in _CHANNELS:
-        restricted = space.restricted_to(n_channels)
-        if restricted.digest() == header.get("space"):
-            return restricted
+    name = config.space or DEFAULT_SPACE
+    for modality in OPS_VERSIONS:
+        with contextlib.suppress(UnknownNameError):  # not every kind of data has every space
+            space = load_space(name, modality)
+            for n_channels in _CHANNELS:
+                restricted = space.restricted_to(n_channels)
+                if restricted.digest() == header.get("space"):
+                    return restricted
     raise InvalidValueError(
-        f"The space '{config.space}' is not what it was when the run was made, so its parameters "
+        f"The space '{name}' is not what it was when the run was made, so its parameters "
         "cannot be told. Restore it."
     )
 

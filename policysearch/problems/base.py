@@ -17,15 +17,21 @@ class Problem(Protocol):
     """What is trained, and on what.
 
     Attributes:
+      modality: Kind of data that policies are applied to.
       n_folds: Trainings of a policy that have one seed in common: validation folds.
       epochs: Length of a full training.
       search_epochs: Length of a training in the search.
+      searched_by: Name of the objective of the search.
+      search_cost: Seconds that it takes for a policy and fold, in trainings of `search_epochs`.
       measure: What the arms of the verdict are measured by.
     """
 
+    modality: str
     n_folds: int
     epochs: int
     search_epochs: int
+    searched_by: str
+    search_cost: float
     measure: Measure
 
     def objective(self, rung: Rung, run: Path) -> Objective:

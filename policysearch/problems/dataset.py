@@ -14,8 +14,10 @@ from policysearch.config import SearchConfig
 from policysearch.data.duplicates import split_duplicates
 from policysearch.data.source import load_source
 from policysearch.data.splits import Splits, make_splits
+from policysearch.errors import InvalidValueError
 from policysearch.measures import measure_of
 from policysearch.objectives.base import Objective
+from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy import Policy
 from policysearch.problems.base import Rung
@@ -39,12 +41,19 @@ class DatasetProblem:
         self.measure = measure_of(config.metric)
         self.splits = load_splits(config, progress)
         train = self.splits.final.train
+        self.modality = train.modality
         self._proxy = settings_for(train, config.device)
         self.n_folds = len(self.splits.search.folds)
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
         self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
-        self._searched = FromScratch(self.splits.search, self._proxy)
+        self._confirmed = FromScratch(self.splits.search, self._proxy)
+        self.searched_by = objective_for(config.objective)
+        made = OBJECTIVES[self.searched_by]
+        self.search_cost = made.cost
+        self._searched: Objective = self._confirmed
+        if made is not FromScratch:  # equal objectives share their processes
+            self._searched = made(self.splits.search, self._proxy)
         self._final = FinalTraining(self.splits.final, self._proxy, config.metric)
         self._seconds_per_epoch: float | None = None
 
@@ -53,15 +62,22 @@ class DatasetProblem:
         del run
         if rung == "verdict":
             return self._final
-        return self._searched
+        return self._searched if rung == "search" else self._confirmed
 
     def restricted(self, space: SearchSpace) -> SearchSpace:
         """Drops operations on channels that are not there (see `Problem`)."""
-        return space.restricted_to(self.splits.final.train.x.shape[1])
+        if space.modality != self.modality:
+            raise InvalidValueError(
+                f"Space '{space.name}' is for {space.modality} data, but '{self._config.data}' "
+                f"holds {self.modality} data. Leave --space out, or give one of: policysearch "
+                "spaces"
+            )
+        return space.restricted_to(self.splits.final.train.n_channels)
 
     def baselines(self, space: SearchSpace) -> dict[str, Policy]:
         """The search-free policies (see `Problem`)."""
-        return baseline_policies(space, min(self.splits.final.train.x.shape[2:]))
+        shape = self.splits.final.train.x.shape
+        return baseline_policies(space, *([min(shape[2:])] if self.modality == "image" else []))
 
     def training_seconds(self, policy: Policy) -> float:
         """Estimated seconds of a full training, measured once (see `Problem`)."""
@@ -97,6 +113,7 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
     with contextlib.redirect_stdout(sys.stderr):  # a user's function may print
         source = load_source(
             config.data,
+            modality=config.modality,
             image_size=config.image_size,
             skip_bad=config.skip_bad,
             group_pattern=config.group_pattern,

@@ -40,9 +40,12 @@ class TrainerProblem:
     n_folds = 1
     epochs = 1
     search_epochs = 1
+    search_cost = 1.0
 
     def __init__(self, config: SearchConfig, progress: Progress) -> None:
         self._config = config
+        self.modality = config.modality or "image"
+        self.searched_by: str = config.objective
         self._code = ""
         self.measure = Measure(
             key=VALUE,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from policysearch.data.dataset import Dataset
 from policysearch.metrics import LogProbabilities
 from policysearch.policy import Policy
+
+#: Weights and all else that a training leaves behind, by name.
+State = Mapping[str, Tensor]
 
 
 class Proxy(Protocol):
@@ -21,8 +27,16 @@ class Proxy(Protocol):
     give equal weights, order of samples and numbers to draw from.
     """
 
-    def fit(self) -> None:
-        """Trains from the first to the last epoch."""
+    def fit(self, start: State | None = None) -> None:
+        """Trains from the first to the last epoch, from scratch or from what another learned.
+
+        What starts from learned weights is fine-tuned: its learning rate never reaches that of a
+        training from scratch.
+        """
+        ...
+
+    def state(self) -> State:
+        """What was learned, to start other trainings from; later ones do not change it."""
         ...
 
     def predict(self, data: Dataset) -> LogProbabilities:
@@ -30,12 +44,13 @@ class Proxy(Protocol):
         ...
 
     def predict_augmented(
-        self, data: Dataset, policy: Policy
+        self, data: Dataset, policy: Policy, n_copies: int | None = None
     ) -> tuple[LogProbabilities, NDArray[np.int64]]:
         """Log-probabilities of augmented data and the classes that belong to them.
 
-        Each sample is there several times where they are few. Draws are the same for equal seeds,
-        so that two strengths of an operation are paired.
+        All samples once, then all again for `n_copies` times; `None`: several times where they
+        are few. Draws are the same for equal seeds, so that two strengths of an operation are
+        paired.
         """
         ...
 
@@ -55,14 +70,14 @@ class ProxySettings(Protocol):
 def settings_for(data: Dataset, device: str = "cpu") -> ProxySettings:
     """The settings of the proxy for a dataset, by its modality and size.
 
+    They come from `config_for` in the module of `policysearch.proxies` named like the modality.
+
     Raises:
       InvalidValueError: When this torch cannot compute on the device.
     """
-    if data.modality == "image":
-        from policysearch.proxies.image import config_for
-
-        return config_for(data, device)
-    raise NotImplementedError(f"no proxy is known for {data.modality} data")
+    found = importlib.import_module(f"policysearch.proxies.{data.modality}")
+    settings: ProxySettings = found.config_for(data, device)
+    return settings
 
 
 def seconds_per_epoch(

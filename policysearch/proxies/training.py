@@ -146,10 +146,11 @@ class TorchProxy(abc.ABC):
         return torch.cat(parts).numpy()
 
     def predict_augmented(
-        self, data: Dataset, policy: Policy
+        self, data: Dataset, policy: Policy, n_copies: int | None = None
     ) -> tuple[LogProbabilities, NDArray[np.int64]]:
         """Log-probabilities of augmented data (see `Proxy`)."""
-        n_copies = max(1, min(MAX_COPIES, math.ceil(N_AUGMENTED / len(data))))
+        if n_copies is None:
+            n_copies = max(1, min(MAX_COPIES, math.ceil(N_AUGMENTED / len(data))))
         copies = data.take(np.tile(np.arange(len(data)), n_copies))
         policy = policy.at_full_strength()  # no training goes on here, so there is no progress
         drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(np.arange(len(copies)))

@@ -61,7 +61,22 @@ AUDIO_PHRASES: dict[str, str] = {
     "color_noise_snr": "add noise of a random colour at a signal-to-noise ratio of {m}",
     "background_mix": "add another recording at a signal-to-background ratio of {m}",
 }
-_PHRASES = {"image": IMAGE_PHRASES, "audio": AUDIO_PHRASES}
+SERIES_PHRASES: dict[str, str] = {
+    "identity": "leave it as it is",
+    "jitter": "add noise of {m}",
+    "scaling": "scale it up or down about its mean by a factor of {f}",
+    "magnitude_warp": "scale it by a smooth random curve of strength {m}",
+    "drift": "let it drift by {m}",
+    "frequency_noise": "disturb its frequencies by {m} in phase and alike in amplitude",
+    "sign_flip": "mirror it at its mean",
+    "channel_dropout": "drop each channel with a chance of {m}",
+    "time_mask": "cover {m} of its length",
+    "time_warp": "let time run faster and slower, at a strength of {m}",
+    "window_slice": "cut away {m} of its length and stretch the rest",
+    "window_warp": "run {m} of its length at half or double speed",
+    "permutation": "cut it into {m} and shuffle them",
+}
+_PHRASES = {"image": IMAGE_PHRASES, "audio": AUDIO_PHRASES, "series": SERIES_PHRASES}
 
 
 def call_text(call: OpCall, modality: str) -> str:
@@ -102,6 +117,8 @@ def magnitude_text(value: float, unit: str) -> str:
         return f"{_short(360 * value)}°"
     if unit == "factor":
         return _short(1 + value)
+    if unit == "std":
+        return f"{_short(value)} standard deviations"
     if unit in {"bits", "levels", "semitones"} and value == 1:
         unit = unit[:-1]
     return f"{_short(value)} {unit}".rstrip()

@@ -16,17 +16,74 @@ def verdict_rows(verdict: Mapping[str, Any]) -> list[list[str]]:
 
     The fourth column says how the exported arm compares with the arm of the row.
     """
-    arms = [arm for arm in _items(verdict.get("arms")) if isinstance(arm.get("name"), str)]
     against = {str(c.get("other")): c for c in _items(verdict.get("comparisons"))}
-    chosen = verdict.get("chosen")
-    metric = METRICS.get(str(verdict.get("metric")), METRICS["accuracy"])
-    is_share, sign = metric.is_share, metric.sign
-    if "direction" in verdict:  # the figures are those of a user's own training
-        is_share, sign = False, -1 if verdict["direction"] == "minimize" else 1
-    arms.sort(key=lambda arm: -sign * (_number(arm.get("mean")) or 0.0))
+    is_share = _direction(verdict)[0]
     return [
-        _row(arm, arm["name"] == chosen, against.get(arm["name"], {}), is_share) for arm in arms
+        _row(arm, arm["name"] == verdict.get("chosen"), against.get(arm["name"], {}), is_share)
+        for arm in _arms(verdict)
     ]
+
+
+#: Second axes: name in the verdict, title, whether it is told in percent.
+_AXES = (
+    ("calibration_error", "calibration error", False),
+    ("worst_class_accuracy", "worst class", True),
+    ("corruption_accuracy", "corrupted", True),
+)
+
+
+def axes_rows(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of what was measured beside the metric; no rows when nothing was."""
+    arms = [arm for arm in _arms(verdict) if isinstance(arm.get("axes"), dict)]
+    shown = [axis for axis in _AXES if any(axis[0] in arm["axes"] for arm in arms)]
+    if not shown:
+        return [], []
+    rows = [
+        [
+            _marked(arm["name"], arm["name"] == verdict.get("chosen")),
+            *(_axis(arm["axes"].get(key), is_share) for key, _, is_share in shown),
+        ]
+        for arm in arms
+    ]
+    return ["  arm", *(title for _, title, _ in shown)], rows
+
+
+def corruptions_of(verdict: Mapping[str, Any]) -> list[str]:
+    """Names of the corruptions whose mean accuracy is shown."""
+    keys = [
+        str(key)
+        for arm in _arms(verdict)
+        if isinstance(arm.get("axes"), dict)
+        for key in arm["axes"]
+    ]
+    prefix = "corrupted:"
+    return list(dict.fromkeys(k.removeprefix(prefix) for k in keys if k.startswith(prefix)))
+
+
+def _arms(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Arms that have a name, the best mean first."""
+    sign = _direction(verdict)[1]
+    arms = [arm for arm in _items(verdict.get("arms")) if isinstance(arm.get("name"), str)]
+    return sorted(arms, key=lambda arm: -sign * (_number(arm.get("mean")) or 0.0))
+
+
+def _direction(verdict: Mapping[str, Any]) -> tuple[bool, int]:
+    """Whether the means are shares, and 1 where a higher one is better, else -1."""
+    if "direction" in verdict:  # the figures are those of a user's own training
+        return False, -1 if verdict["direction"] == "minimize" else 1
+    metric = METRICS.get(str(verdict.get("metric")), METRICS["accuracy"])
+    return metric.is_share, metric.sign
+
+
+def _marked(name: str, is_chosen: bool) -> str:
+    return ("* " if is_chosen else "  ") + name
+
+
+def _axis(value: Any, is_share: bool) -> str:
+    number = _number(value)
+    if number is None:
+        return ""
+    return f"{100 * number:.1f}%" if is_share else f"{number:.3f}"
 
 
 def _row(
@@ -35,7 +92,7 @@ def _row(
     low, high = (_value(arm.get(key), is_share) for key in ("ci_low", "ci_high"))
     difference = _difference(comparison, is_share)
     return [
-        ("* " if is_chosen else "  ") + arm["name"],
+        _marked(arm["name"], is_chosen),
         _value(arm.get("mean"), is_share),
         f"{low.removesuffix('%')} to {high}" if low and high else "",
         "(this one)" if is_chosen else str(comparison.get("decision") or ""),

@@ -172,7 +172,7 @@ def test_a_comparison_has_no_trials_to_export(tmp_path):
 def test_a_space_that_changed_since_is_told(finished, tmp_path):
     out = cut(finished, tmp_path / "run", 10**6)
     text = (out / "config.yaml").read_text()
-    (out / "config.yaml").write_text(text.replace("image/opwise", "image/randaugment"))
+    (out / "config.yaml").write_text(text.replace("space: null", "space: image/randaugment"))
     with pytest.raises(InvalidValueError, match="not what it was"):
         export_study(out, str(tmp_path / "study.db"))
     assert not (tmp_path / "study.db").exists()

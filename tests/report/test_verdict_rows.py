@@ -2,7 +2,7 @@
 
 import pytest
 
-from policysearch.report.verdict_rows import TITLES, verdict_rows
+from policysearch.report.verdict_rows import TITLES, axes_rows, corruptions_of, verdict_rows
 from policysearch.verdict import Arm, make_verdict
 
 
@@ -28,8 +28,31 @@ def test_arms_are_sorted_and_the_exported_one_is_marked():
         {"arms": [3, None, {"mean": 1}]},
         {"arms": [{"name": "a", "mean": "x"}], "comparisons": [{"other": "a", "decision": 3}]},
         {"arms": [{"name": "a", "ci_low": True}], "comparisons": {}, "metric": []},
+        {"arms": [{"name": "a", "axes": [1]}, {"name": "b", "axes": {"calibration_error": "x"}}]},
+        {"arms": [{"name": "a", "axes": {"calibration_error": None, "corrupted:\n": {}}}]},
     ],
 )
 def test_a_verdict_of_any_content_does_not_break_it(verdict):
-    for row in verdict_rows(verdict):
+    titles, rows = axes_rows(verdict)
+    for row in verdict_rows(verdict) + rows:
         assert all(isinstance(cell, str) for cell in row)
+    assert all(len(row) == len(titles) for row in rows)
+    assert all(isinstance(name, str) for name in corruptions_of(verdict))
+
+
+def test_where_lower_is_better_the_lowest_arm_comes_first():
+    arms = [Arm("none", (0.9, 0.8)), Arm("found", (0.4, 0.5))]
+    rows = verdict_rows(make_verdict(arms, "found", [0, 1], "log_loss"))
+    assert [row[0].strip() for row in rows] == ["* found", "none"]
+    assert rows[0][1] == "0.45"
+
+
+def test_second_axes_stand_in_a_table_of_their_own():
+    axes = {"calibration_error": 0.04, "corrupted:pixelate": 0.5, "corruption_accuracy": 0.5}
+    arms = [Arm("none", (0.9, 0.8), axes=axes), Arm("found", (0.95, 0.9), axes=axes)]
+    verdict = make_verdict(arms, "found", [0, 1])
+    titles, rows = axes_rows(verdict)
+    assert titles == ["  arm", "calibration error", "corrupted"]
+    assert rows == [["* found", "0.040", "50.0%"], ["  none", "0.040", "50.0%"]]
+    assert corruptions_of(verdict) == ["pixelate"]
+    assert axes_rows(make_verdict([Arm("none", (0.9, 0.8))], "none", [0, 1])) == ([], [])

@@ -86,7 +86,7 @@ def test_figures_agree_with_what_is_drawn(name):
     n = 20_000
     drawn = Drawer(policy, seed=7).draw(np.arange(n))
     # AutoAugment holds ops at magnitude 0: drawn, but told as doing nothing.
-    has_magnitude = np.array([get_spec("image", op).has_magnitude for op in drawn.ops])
+    has_magnitude = np.array([get_spec(policy.modality, op).has_magnitude for op in drawn.ops])
     is_idle = has_magnitude[drawn.op_index] & (drawn.magnitude == 0)
     acts = (drawn.op_index >= 0) & ~is_idle
     figures = summarize(policy)

@@ -1,0 +1,37 @@
+"""The tables of a verdict: the metric of every arm, and what was measured beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
+    """Writes the arms, best first, and the second axes where there are any.
+
+    Args:
+      verdict: Content of `verdict.json`, or whatever a policy file holds in its place.
+      mark: What the star stands for.
+    """
+    from policysearch.cli.output import emit, emit_paragraph, emit_table
+    from policysearch.report.verdict_rows import (
+        RIGHT,
+        TITLES,
+        axes_rows,
+        corruptions_of,
+        verdict_rows,
+    )
+
+    if not (rows := verdict_rows(verdict)):
+        return
+    emit_table(TITLES, rows, right=RIGHT)
+    emit(f"* {mark}")
+    titles, rows = axes_rows(verdict)
+    if not rows:
+        return
+    emit()
+    emit_table(titles, rows, right=range(1, len(titles)))
+    if names := corruptions_of(verdict):
+        emit_paragraph(
+            f"corrupted: mean accuracy under {', '.join(names)}; no arm trains on these"
+        )

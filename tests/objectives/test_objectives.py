@@ -1,0 +1,94 @@
+"""The objectives of a search: their contract, and what each promises beyond it."""
+
+import pytest
+from contracts.objective_contract import (
+    CONFIG,
+    MILD,
+    STRONG,
+    ObjectiveContract,
+    search_data,
+    stripes,
+    task,
+)
+
+from policysearch.metrics import scores
+from policysearch.objectives.choose import OBJECTIVES, objective_for
+from policysearch.objectives.density import Density
+from policysearch.objectives.from_scratch import FromScratch
+from policysearch.objectives.shared_checkpoint import SharedCheckpoint
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+
+QUARTER = Policy((SubPolicy((Stage((OpCall("rotate", 90.0, 90.0, unit="deg"),), 0.5),)),))
+
+
+class TestFromScratch(ObjectiveContract):
+    @classmethod
+    def make(cls, data):
+        return FromScratch(data, CONFIG)
+
+
+class TestSharedCheckpoint(ObjectiveContract):
+    @classmethod
+    def make(cls, data):
+        return SharedCheckpoint(data, CONFIG)
+
+
+class TestDensity(ObjectiveContract):
+    @classmethod
+    def make(cls, data):
+        return Density(data, CONFIG)
+
+
+def test_every_objective_has_a_name_and_a_cost():
+    assert {objective_for("auto"), "from_scratch"} <= set(OBJECTIVES)
+    assert OBJECTIVES["from_scratch"].cost == 1.0
+    assert all(0 < made.cost < 1 for name, made in OBJECTIVES.items() if name != "from_scratch")
+
+
+@pytest.fixture(scope="module")
+def learned():
+    data = stripes()
+    proxy = CONFIG.make(data, MILD, 12, 3)
+    proxy.fit()
+    return data, proxy
+
+
+def test_what_was_learned_is_where_others_start(learned):
+    data, proxy = learned
+    losses = {}
+    for name, start in (("scratch", None), ("learned", proxy.state())):
+        other = CONFIG.make(data, MILD, 1, 4)
+        other.fit(start)
+        losses[name] = scores(other.predict(data), data.y)["log_loss"]
+    assert losses["learned"] < 0.5 * losses["scratch"]
+
+
+def test_a_start_is_not_changed_by_those_who_start_from_it(learned):
+    data, proxy = learned
+    before = proxy.state()
+    start = proxy.state()
+    CONFIG.make(data, STRONG, 2, 4).fit(start)
+    proxy.fit()
+    assert all(start[name].equal(before[name]) for name in before)
+    assert not all(proxy.state()[name].equal(before[name]) for name in before)
+
+
+def test_policies_of_a_replicate_share_one_training(monkeypatch):
+    lengths = []
+    fit = type(CONFIG.make(stripes(), MILD, 1, 0)).fit
+
+    def counting(self, start=None):
+        lengths.append((self._n_epochs, start is not None))
+        fit(self, start)
+
+    monkeypatch.setattr(type(CONFIG.make(stripes(), MILD, 1, 0)), "fit", counting)
+    objective = SharedCheckpoint(search_data(), CONFIG)
+    for policy in (MILD, STRONG, QUARTER):
+        objective.evaluate(task(policy, n_epochs=20))
+    assert lengths.count((10, False)) == 2
+    assert len(lengths) == 2 + 3 * 2
+    density = Density(search_data(), CONFIG)
+    lengths.clear()
+    for policy in (MILD, STRONG, QUARTER):
+        density.evaluate(task(policy, n_epochs=20))
+    assert lengths == [(20, False)] * 2
