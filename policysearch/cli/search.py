@@ -26,7 +26,7 @@ from policysearch.cli.run_options import (
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
-        "policysearch search ArrowHead/    # time series: ArrowHead_TRAIN.ts, ArrowHead_TEST.ts",
+        "policysearch search ArrowHead/    # time series, ArrowHead_TRAIN.ts and _TEST",
         "policysearch search my_package.training:train --objective function",
         "policysearch search --objective command \\",
         "    --command 'python train.py --policy {policy} --seed {seed}'",

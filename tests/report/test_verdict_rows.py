@@ -2,6 +2,7 @@
 
 import pytest
 
+from policysearch.measures import measure_of
 from policysearch.report.verdict_rows import TITLES, axes_rows, corruptions_of, verdict_rows
 from policysearch.verdict import Arm, make_verdict
 
@@ -42,7 +43,7 @@ def test_a_verdict_of_any_content_does_not_break_it(verdict):
 
 def test_where_lower_is_better_the_lowest_arm_comes_first():
     arms = [Arm("none", (0.9, 0.8)), Arm("found", (0.4, 0.5))]
-    rows = verdict_rows(make_verdict(arms, "found", [0, 1], "log_loss"))
+    rows = verdict_rows(make_verdict(arms, "found", [0, 1], measure_of("log_loss")))
     assert [row[0].strip() for row in rows] == ["* found", "none"]
     assert rows[0][1] == "0.45"
 
