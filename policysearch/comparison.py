@@ -15,7 +15,7 @@ from policysearch.corruptions.base import unseen_by
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError, RunError
-from policysearch.files import json_text, write_atomic
+from policysearch.files import write_json
 from policysearch.measures import Measure
 from policysearch.metrics import AXES, METRICS
 from policysearch.named import resolve_policy
@@ -24,7 +24,7 @@ from policysearch.policy import Policy
 from policysearch.problems.base import Problem, Rung
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
-from policysearch.seeding import derive_seed
+from policysearch.seeding import rung_seed
 from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Outcome, Replicate, Task
 from policysearch.verdict import Arm, make_verdict
@@ -221,13 +221,3 @@ def _axes(
     }
     seen = [means[name] for name in corruptions if name in means]
     return means | ({"corruption_accuracy": float(np.mean(seen))} if seen else {})
-
-
-def rung_seed(root: int, rung: str, i: int) -> int:
-    """Training seed `i` of a rung; other rungs have other seeds."""
-    return derive_seed(root, rung, i) % 2**31
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes JSON atomically, readable by people."""
-    write_atomic(path, json_text(data))

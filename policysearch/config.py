@@ -76,8 +76,10 @@ class SearchConfig(BaseModel):
       epochs: Length of a full training; `None` chooses by the size of the data.
       search_epochs: Length of a training in the search; `None`: full length up to 1,000 samples,
         half of it beyond.
+      search_anyway: Search also where the search-free policies differ by no more than noise.
       candidates: Policies that reach the confirmation.
-      confirm_seeds: Fresh seeds of the confirmation, for each fold.
+      confirm_seeds: Fresh seeds of the confirmation, each with folds of its own; `None`: enough
+        for six trainings of a policy.
       metric: What the final comparison measures on the test split, one of
         `policysearch.metrics.METRICS`. The search goes by the log-loss in any case.
       verdict_seeds: Paired seeds of the final comparison.
@@ -106,8 +108,8 @@ class SearchConfig(BaseModel):
     space: str | None = None
     modality: str | None = None
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    strategy: Literal["screened", "calibrated"] = "screened"
-    trials: Count = 120
+    strategy: Literal["screened", "calibrated"] = "calibrated"
+    trials: Count = 24
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -122,12 +124,13 @@ class SearchConfig(BaseModel):
     skip_bad: bool = False
     epochs: Count | None = None
     search_epochs: Count | None = None
-    candidates: Annotated[int, Field(ge=1, le=1000)] = 12
-    confirm_seeds: Annotated[int, Field(ge=1, le=1000)] = 4
+    search_anyway: bool = False
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 6
+    confirm_seeds: Annotated[int, Field(ge=1, le=1000)] | None = None
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"] = (
         "accuracy"
     )
-    verdict_seeds: Annotated[int, Field(ge=2, le=1000)] = 5
+    verdict_seeds: Annotated[int, Field(ge=2, le=1000)] = 10
     timeout_seconds: Annotated[float, Field(gt=0)] | None = None
     prune: bool = True
     pruner: Literal["median", "asha"] = "median"

@@ -61,6 +61,11 @@ def json_text(data: Mapping[str, Any]) -> str:
     return text
 
 
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes JSON atomically, readable by people."""
+    write_atomic(path, json_text(data))
+
+
 def read_text(path: Path, what: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
     """Reads a UTF-8 text of at most `max_bytes`; raises `PolicySearchError` with the reason."""
     if "\0" in str(path):

@@ -36,6 +36,11 @@ def derive_seed(root: int, *names: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") & _MASK63
 
 
+def rung_seed(root: int, rung: str, i: int) -> int:
+    """Training seed `i` of a rung; other rungs have other seeds."""
+    return derive_seed(root, rung, i) % 2**31
+
+
 def generator(root: int, *names: int | str) -> np.random.Generator:
     """Makes the numpy generator that belongs to a path of names (see `derive_seed`)."""
     return np.random.default_rng(derive_seed(root, *names))

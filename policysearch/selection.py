@@ -1,12 +1,13 @@
 """Which policy is exported: decided on validation data with fresh seeds, before the test is read.
 
-The found candidates and the search-free baselines stand side by side. The best candidate is
-exported only if it beats the best baseline there; ties go to the baseline, and among candidates
-that score alike to the one with fewer parts.
+The found candidates and the search-free policies stand side by side. The best one wins, unless a
+simpler one does as well: means that lie within a standard error of their paired difference are a
+tie, and a tie goes to what is simpler (search-free before found, few operations before many).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +21,35 @@ from policysearch.trial import Trial
 
 
 @dataclass(frozen=True)
+class Pruning:
+    """What became of the best candidate when its rare and weak parts were left out.
+
+    Attributes:
+      whole: Name of the candidate.
+      n_before: Its op calls.
+      n_after: Those of the smaller policy.
+      cost: Mean score of the smaller one minus that of the whole; above 0 it got worse.
+    """
+
+    whole: str
+    n_before: int
+    n_after: int
+    cost: float
+
+
+@dataclass(frozen=True)
 class Selection:
     """The outcome of the confirmation.
 
     Attributes:
       found: The best searched policy.
       chosen: The policy to export.
-      chosen_arm: `found`, or the name of the baseline that was not beaten.
+      chosen_arm: `found`, or the name of the search-free policy that was not beaten.
       origin: Name of the candidate that `found` is, such as `trial-57`.
       scores: Mean validation score of every arm, lower is better.
-      margin: Score of the best baseline minus that of the found policy.
+      margin: Score of the best search-free policy minus that of the found one.
+      margin_error: Standard error of the margin over paired trainings; `None` for a single one.
+      pruning: What leaving out rare parts cost; `None` where nothing was left out.
     """
 
     found: Policy
@@ -38,17 +58,28 @@ class Selection:
     origin: str
     scores: Mapping[str, float]
     margin: float
+    margin_error: float | None = None
+    pruning: Pruning | None = None
+
+    def with_pruning(self, pruning: Pruning | None) -> Selection:
+        """The same with what pruning cost."""
+        return dataclasses.replace(self, pruning=pruning)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the verdict and the progress."""
         finite = {k: round(v, 6) for k, v in self.scores.items() if np.isfinite(v)}
-        return {
+        result: dict[str, Any] = {
             "chosen": self.chosen_arm,
             "origin": self.origin,
             "metric": "log_loss",
             "scores": finite,
             "margin": round(self.margin, 6) if np.isfinite(self.margin) else None,
         }
+        if self.margin_error is not None:
+            result["margin_error"] = round(self.margin_error, 6)
+        if self.pruning is not None:
+            result["pruning"] = dataclasses.asdict(self.pruning)
+        return result
 
 
 def select(
@@ -60,7 +91,8 @@ def select(
 
     Args:
       arms: Policies by name; every name that is not a baseline is a candidate.
-      scores: Paired validation scores of every arm, lower is better, infinite for a failure.
+      scores: Paired validation scores of every arm, lower is better, infinite for a failure; score
+        `i` of every arm comes from the same seed and fold, and an arm that dropped out has fewer.
       baselines: Names of the search-free arms, simplest first.
 
     Raises:
@@ -73,42 +105,59 @@ def select(
         raise RunError("No search-free policy could be trained, so nothing can be compared.")
     if not candidates:
         raise RunError("The search found no policy that could be trained.")
-    best = min(candidates, key=lambda name: (means[name], arms[name].n_choices))
-    best_free = min(free, key=lambda name: means[name])
-    margin = means[best_free] - means[best]
-    chosen = best if margin > 0 else best_free
+    by_size = sorted(candidates, key=lambda name: (arms[name].n_choices, means[name]))
+    found = _simplest_of_the_best(by_size, scores)
+    best_free = min(free, key=means.__getitem__)
+    margin, error = paired(scores[best_free], scores[found])
+    chosen = _simplest_of_the_best([*free, found], scores)
     return Selection(
-        found=arms[best],
+        found=arms[found],
         chosen=arms[chosen],
-        chosen_arm="found" if chosen == best else best_free,
-        origin=best,
+        chosen_arm="found" if chosen == found else chosen,
+        origin=found,
         scores=means,
         margin=margin,
+        margin_error=error,
     )
 
 
-def halving(n: int, n_rounds: int, n_least: int = 3) -> list[int]:
-    """How many of `n` candidates take part in each round of the confirmation.
+def _simplest_of_the_best(names: Sequence[str], scores: Mapping[str, Sequence[float]]) -> str:
+    """The first of `names`, simplest first, that the best of them does not beat.
 
-    Examples:
-      >>> halving(12, 4)
-      [12, 6, 3, 3]
+    Arms are compared over the trainings that both have; those that dropped out early were worse.
     """
-    return [max(min(n, n_least), n >> i) for i in range(n_rounds)]
+    longest = max(len(scores[name]) for name in names)
+    full = [name for name in names if len(scores[name]) == longest]
+    best = min(full, key=lambda name: (float(np.mean(scores[name])), names.index(name)))
+    for name in full:
+        difference, error = paired(scores[name], scores[best])
+        if difference <= (error or 0.0):
+            return name
+    return best
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None]:
+    """Mean of `a - b` over the first trainings that both have, and its standard error.
+
+    The error is `None` for a single training.
+    """
+    n = min(len(a), len(b))
+    differences = np.subtract(a[:n], b[:n])
+    error = float(np.std(differences, ddof=1) / n**0.5) if n > 1 else None
+    return float(np.mean(differences)), error
 
 
 def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
     """The `n` trials to be confirmed, by trial name: no baselines, no twins.
 
-    Combinations and the rest take turns, best first: the lowest of many noisy scores belongs to a
-    lucky policy more often than to a good one, so designed policies keep their half of the places.
+    Designed policies and the rest take turns, best first: the lowest of many noisy scores belongs
+    to a lucky policy more often than to a good one, so designed ones keep half of the places.
     """
     ranked = sorted(
         (t for t in trials if t.score is not None), key=lambda t: (t.score or 0.0, t.number)
     )
-    is_designed = [t.suggestion.origin.startswith(("combine:", "ramp:")) for t in ranked]
-    designed = [t for t, yes in zip(ranked, is_designed, strict=True) if yes]
-    others = [t for t, yes in zip(ranked, is_designed, strict=True) if not yes]
+    designed = [t for t in ranked if t.suggestion.is_designed]
+    others = [t for t in ranked if not t.suggestion.is_designed]
     turns = itertools.chain.from_iterable(itertools.zip_longest(designed, others))
     digests = {policy.digest() for policy in taken}
     chosen: dict[str, Policy] = {}

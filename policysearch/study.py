@@ -1,43 +1,41 @@
 """One search from data to verdict: the heart of the house.
 
-    data -> splits -> search (many cheap trials) -> confirm (the best few and the baselines, fresh
-    seeds, full length, validation data: decides what is exported) -> verdict (all arms on the
-    test split: reports, decides nothing) -> policy.json
+    baselines (the search-free policies, validation data: is there head-room?)
+    -> search (many cheap trials) -> confirm (the best few beside the baselines, fresh seeds, full
+    length, validation data: decides what is exported) -> verdict (all arms on the test split:
+    reports, decides nothing) -> policy.json
 
 Every rung writes its outcomes to the ledger; `resume` runs the same code and skips what is there.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from policysearch import run as runs
-from policysearch.baselines import BASELINES, random_like
-from policysearch.comparison import (
-    Comparison,
-    Engines,
-    run_arms,
-    rung_seed,
-    write_json,
-)
-from policysearch.config import SearchConfig
+from policysearch.baselines import random_like
+from policysearch.budget import Plan, make_plan
+from policysearch.comparison import Comparison, Engines, run_arms
+from policysearch.config import SearchConfig, write_config
+from policysearch.confirmation import Confirmation
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError, RunError
+from policysearch.files import write_json
+from policysearch.headroom import Headroom
+from policysearch.ladder import agreement, rung_seconds
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.search_loop import SearchLoop
-from policysearch.seeding import generator
-from policysearch.selection import Selection, halving, pick_candidates, select
+from policysearch.seeding import generator, rung_seed
+from policysearch.selection import Selection
 from policysearch.space import SearchSpace
 from policysearch.space_yaml import DEFAULT_SPACE, load_space
-from policysearch.trial import Outcome, Replicate, Task, Trial
+from policysearch.trial import Replicate, Trial
 from policysearch.verdict import make_verdict
 
 
@@ -57,22 +55,28 @@ def search(
       KeyboardInterrupt: After Ctrl-C; `resume` goes on.
     """
     study = Study(config, progress, make_engine)
-    study.check_budget()
+    progress({"event": "plan", **study.plan().to_dict()})
     runs.create_run_directory(out, config)
     return study.execute(out)
 
 
 def resume(
-    out: Path, progress: Progress, make_engine: MakeEngine = chosen_engine
+    out: Path,
+    progress: Progress,
+    make_engine: MakeEngine = chosen_engine,
+    *,
+    search_anyway: bool = False,
 ) -> dict[str, Any]:
-    """Goes on with an interrupted search or comparison; returns its verdict."""
+    """Goes on with an interrupted search or comparison; returns its verdict.
+
+    With `search_anyway` a search that ended because it saw no head-room goes on as well.
+    """
     config = runs.open_config(out)
+    if search_anyway and not config.search_anyway:
+        config = config.model_copy(update={"search_anyway": True})
+        write_config(out / "config.yaml", config)
     kind = Comparison if config.policies else Study
     return kind(config, progress, make_engine).execute(out)
-
-
-#: Starting the worker processes, once for the search and once for the verdict.
-START_SECONDS = 10.0
 
 
 class Study:
@@ -95,14 +99,41 @@ class Study:
             )
         self.space: SearchSpace = self.problem.restricted(space)
         self.baselines = self.problem.baselines(self.space)
+        self._seconds: float | None = None
+
+    def plan(self) -> Plan:
+        """What the run will take, from a few measured steps or from the first rung.
+
+        Raises:
+          InvalidValueError: For a budget that does not hold a single trial.
+        """
+        if self._seconds is None:
+            dearest = max(self.baselines.values(), key=lambda policy: policy.n_choices)
+            self._seconds = self.problem.training_seconds(dearest)
+        return make_plan(self.problem, self.config, len(self.baselines), self._seconds)
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Runs every rung that the run directory does not hold yet."""
-        with Run(out, self.config, self._header()) as run, StopRequest(self.progress) as stop:
-            with Engines(self.problem, self.config, self.make_engine, out) as engines:
-                trials = self._search(run, engines.of("search"), stop)
-                selection = self._confirm(run, engines.of("confirm"), stop, trials)
-                verdict = self._verdict(run, engines.of("verdict"), stop, selection)
+        with (
+            Run(out, self.config, self._header()) as run,
+            StopRequest(self.progress) as stop,
+            Engines(self.problem, self.config, self.make_engine, out) as engines,
+        ):
+            confirmation = Confirmation(run, self.problem, self.baselines, stop, self.progress)
+            room = confirmation.run_baselines(engines.of("confirm"))
+            self.progress({"event": "headroom", **room.to_dict()})
+            if not room.is_found and not self.config.search_anyway:
+                return self._end_without_search(run, room)
+            self._seconds = self._seconds or confirmation.training_seconds()
+            trials = self._search(run, engines.of("search"), stop)
+            selection = confirmation.run_candidates(engines.of("confirm"), trials)
+            self.progress({"event": "selected", **self._told(selection)})
+            verdict = self._verdict(run, engines.of("verdict"), stop, selection)
+            verdict |= {
+                "validation": self._told(selection),
+                "headroom": room.to_dict(),
+                "rungs": {"seconds": rung_seconds(run), **agreement(trials, selection, verdict)},
+            }
             self._export(run, trials, selection, verdict)
         return verdict
 
@@ -132,71 +163,28 @@ class Study:
         return {} if name == "from_scratch" else {"objective": name}
 
     def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
-        self._learn_length(run, engine, stop)
-        seconds, n_planned = self._plan_of_search(run)
+        seconds, n_planned = self._limits_of_search(run)
         run.begin_rung("search", n_planned, self.progress)
-        replicates = self._replicates("search", 1)
-        loop = SearchLoop(
-            run, self.space, self.baselines, replicates, self.problem.search_epochs, n_planned
-        )
+        seed = rung_seed(self.config.seed, "search", 0)
+        replicates = tuple(Replicate(fold, seed) for fold in range(self.problem.n_folds))
+        warm_start = {"none": self.baselines["none"]}  # the others are known from the first rung
+        epochs = self.problem.search_epochs
+        loop = SearchLoop(run, self.space, warm_start, replicates, epochs, n_planned)
         return loop.run(engine, stop, self.progress, seconds)
 
-    def _plan_of_search(self, run: Run) -> tuple[float | None, int]:
+    def _limits_of_search(self, run: Run) -> tuple[float | None, int]:
         """Seconds and number of trials of the search over all sessions, decided once."""
-        config = self.config
-        if config.budget_seconds is None:
-            return None, config.trials
+        if self.config.budget_seconds is None:
+            return None, self.config.trials
         if not run.records("budget"):
-            seconds = self._search_seconds()
-            n_held = int(seconds * config.workers / self._trial_seconds())
-            planned = min(config.trials, max(n_held, len(self.baselines) + 1))
-            run.record("budget", {"search_seconds": round(seconds, 3), "trials": planned})
+            try:
+                plan = self.plan()
+            except InvalidValueError as error:  # found out by the first trainings
+                raise RunError(f"{error} This needs a new run.") from None
+            seconds = round(plan.search_seconds or self.config.budget_seconds, 3)
+            run.record("budget", {"search_seconds": seconds, "trials": plan.n_trials})
         budget = run.records("budget")[0]
         return float(budget["search_seconds"]), int(budget["trials"])
-
-    def _replicates(self, rung: str, n_seeds: int) -> tuple[Replicate, ...]:
-        """Every fold of a rung with every seed; equal for all policies: they are paired."""
-        seeds = [rung_seed(self.config.seed, rung, i) for i in range(n_seeds)]
-        n_folds = self.problem.n_folds
-        first = n_folds if rung == "confirm" else 0  # the confirmation has folds of its own
-        return tuple(
-            Replicate(fold, seed) for seed in seeds for fold in range(first, first + n_folds)
-        )
-
-    def _confirm(
-        self, run: Run, engine: Engine, stop: StopRequest, trials: Sequence[Trial]
-    ) -> Selection:
-        """Trains the best trials and the baselines with fresh seeds and fresh validation folds.
-
-        In rounds of one seed over all folds; after each round the worse half of the candidates
-        drops out, the baselines stay.
-        """
-        config = self.config
-        arms = pick_candidates(trials, config.candidates, self.baselines.values())
-        scores: dict[str, list[float]] = {name: [] for name in [*self.baselines, *arms]}
-        replicates = self._replicates("confirm", config.confirm_seeds)
-        n_folds = self.problem.n_folds
-        survivors = halving(len(arms), config.confirm_seeds)
-        n_tasks = n_folds * sum(n + len(self.baselines) for n in survivors)
-        run.begin_rung("confirm", n_tasks, self.progress)
-        for round_index, n_left in enumerate(survivors):
-            means = {name: sum(scores[name]) for name in arms}
-            arms = {name: arms[name] for name in sorted(arms, key=means.__getitem__)[:n_left]}
-            active = self.baselines | arms
-            first = round_index * n_folds
-            numbers = range(first, first + n_folds)
-            tasks = [
-                Task(f"confirm/{name}/{i}", policy, (replicates[i],), self.problem.epochs)
-                for i in numbers
-                for name, policy in active.items()
-            ]
-            outcomes = run.run_tasks(tasks, engine, stop, self.progress)
-            for name in active:
-                scores[name] += _scores(outcomes, f"confirm/{name}", numbers)
-        active = self.baselines | arms
-        selection = select(active, {name: scores[name] for name in active}, BASELINES)
-        self.progress({"event": "selected", **self._told(selection)})
-        return selection
 
     def _told(self, selection: Selection) -> dict[str, Any]:
         """A selection with the scores as the user knows them."""
@@ -222,111 +210,39 @@ class Study:
         arms["found"] = [selection.found] * len(seeds)
         measure, epochs = self.problem.measure, self.problem.epochs
         results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs, measure)
-        result = make_verdict(results, selection.chosen_arm, seeds, measure)
-        result["validation"] = self._told(selection)
-        return result
+        return make_verdict(results, selection.chosen_arm, seeds, measure)
+
+    def _end_without_search(self, run: Run, room: Headroom) -> dict[str, Any]:
+        """Exports no augmentation: the simplest of policies that cannot be told apart."""
+        verdict = room.as_verdict()
+        provenance = self._provenance(run, 0, "search-free")
+        document = PolicyDocument(self.baselines["none"], "none", provenance, verdict)
+        return self._write(run, document, verdict)
 
     def _export(
-        self, run: Run, trials: Sequence[Trial], selection: Selection, verdict: Mapping[str, Any]
+        self, run: Run, trials: Sequence[Trial], selection: Selection, verdict: dict[str, Any]
     ) -> None:
-        provenance = {
+        origin = selection.origin if selection.chosen_arm == "found" else "search-free"
+        provenance = self._provenance(run, len(trials), origin)
+        document = PolicyDocument(selection.chosen, selection.chosen_arm, provenance, verdict)
+        self._write(run, document, verdict)
+
+    def _provenance(self, run: Run, n_trials: int, origin: str) -> dict[str, Any]:
+        return {
             **self.problem.provenance(),
             "space": self.space.name,
             "space_digest": self.space.digest(),
             "seed": self.config.seed,
-            "trials": len(trials),
+            "trials": n_trials,
             "seconds": rung_seconds(run),
             "versions": runs.versions(),
-            "origin": selection.origin if selection.chosen_arm == "found" else "search-free",
+            "origin": origin,
         }
-        document = PolicyDocument(selection.chosen, selection.chosen_arm, provenance, verdict)
+
+    def _write(
+        self, run: Run, document: PolicyDocument, verdict: dict[str, Any]
+    ) -> dict[str, Any]:
         write_json(run.path / "verdict.json", verdict)
         write_policy_file(run.path / "policy.json", document)
         self.progress({"event": "finished", "out": str(run.path), "verdict": verdict})
-
-    def check_budget(self) -> None:
-        """Refuses a budget that cannot hold a single trial, before anything is written.
-
-        The first trials are the search-free policies; the one that is meant comes after them.
-        """
-        if self.config.budget_seconds is not None and self._training_seconds is not None:
-            self._check_budget(self.config.budget_seconds)
-
-    def _check_budget(self, budget: float) -> None:
-        left = self._search_seconds()
-        n_rounds = math.ceil((len(self.baselines) + 1) / self.config.workers)
-        need = n_rounds * self._trial_seconds()
-        if left < need:
-            least = 1.25 * (budget - left + need)  # times are estimates
-            shorter = (
-                "shorter trainings"
-                if self.config.is_own_training
-                else ("--epochs, or a smaller --train-size")
-            )
-            raise InvalidValueError(
-                f"`--budget` of {budget:.0f} s is too small to finish one "
-                f"trial: the first ones take about {need:.1f} s here and the comparisons about "
-                f"{budget - left:.0f} s. Give at least {least:.0f} s, fewer "
-                f"--verdict-seeds or {shorter}."
-            )
-
-    def _search_seconds(self) -> float:
-        """What the final comparison leaves of the budget for the search."""
-        survivors = halving(self.config.candidates, self.config.confirm_seeds)
-        n_confirm = sum(n + len(self.baselines) for n in survivors)
-        n_confirm *= self.problem.n_folds
-        n_final = (len(self.baselines) + 2) * self.config.verdict_seeds
-        comparison = (n_confirm + n_final) * (self._training_seconds or 0.0) / self.config.workers
-        return float(self.config.budget_seconds or math.inf) - comparison - START_SECONDS
-
-    def _trial_seconds(self) -> float:
-        shorter = self.problem.search_epochs / self.problem.epochs
-        share = shorter * self.problem.search_cost
-        return (self._training_seconds or 0.0) * share * self.problem.n_folds
-
-    @functools.cached_property
-    def _training_seconds(self) -> float | None:
-        """Estimated seconds of a full training, from a few measured epochs, where we can."""
-        return self.problem.training_seconds(self.baselines["trivialaugment"])
-
-    def _learn_length(self, run: Run, engine: Engine, stop: StopRequest) -> None:
-        """Measures how long a training takes, on some that the confirmation needs in any case.
-
-        Raises:
-          RunError: When they failed, or the budget turns out too small.
-        """
-        if self.config.budget_seconds is None or self._training_seconds is not None:
-            return
-        replicate = self._replicates("confirm", 1)[0]
-        tasks = [
-            Task(f"confirm/{name}/0", policy, (replicate,), self.problem.epochs)
-            for name, policy in list(self.baselines.items())[: self.config.workers]
-        ]
-        self.progress({"event": "rung", "name": "length", "of": len(tasks)})
-        outcomes = run.run_tasks(tasks, engine, stop, self.progress).values()
-        seconds = [outcome.seconds for outcome in outcomes if outcome.score is not None]
-        if not seconds:
-            keys = [task.key for task in tasks]
-            run.void(keys)
-            message = next(iter(outcomes)).message.strip()
-            raise RunError(f"The first trainings failed. '{keys[0]}': {message}")
-        self._training_seconds = sum(seconds) / len(seconds)
-        try:
-            self._check_budget(self.config.budget_seconds)
-        except InvalidValueError as error:
-            raise RunError(f"{error} This is a new run: settings are not changed later.") from None
-
-
-def rung_seconds(run: Run) -> dict[str, float]:
-    """Seconds of computing by rung, summed over workers."""
-    totals = {"search": sum(r["seconds"] for r in run.records("trial"))}
-    for record in run.records("task"):
-        rung = record["key"].split("/")[0]
-        totals[rung] = totals.get(rung, 0.0) + record["seconds"]
-    return {rung: round(seconds, 1) for rung, seconds in totals.items()}
-
-
-def _scores(outcomes: Mapping[str, Outcome], prefix: str, numbers: Iterable[int]) -> list[float]:
-    """Scores of an arm; infinite where a training failed."""
-    found = [outcomes[f"{prefix}/{i}"].score for i in numbers]
-    return [math.inf if score is None else score for score in found]
+        return verdict

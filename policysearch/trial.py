@@ -170,6 +170,11 @@ class Suggestion:
     state: Mapping[str, Any] = field(default_factory=dict)
     probes: Mapping[str, Policy] = field(default_factory=dict, compare=False)
 
+    @property
+    def is_designed(self) -> bool:
+        """Whether it follows from what was found out about single ops, not from a score."""
+        return self.origin.startswith(("calibrated:", "equal:", "combine:", "ramp:"))
+
 
 @dataclass(frozen=True)
 class Trial:

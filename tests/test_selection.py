@@ -4,9 +4,10 @@ import math
 
 import pytest
 
+from policysearch.confirmation import halving, is_clearly_worse
 from policysearch.errors import RunError
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
-from policysearch.selection import halving, pick_candidates, select
+from policysearch.selection import paired, pick_candidates, select
 from policysearch.trial import Outcome, Suggestion, Trial
 
 BASELINES = ("none", "default")
@@ -56,6 +57,29 @@ def test_a_tie_between_candidates_goes_to_the_smaller_policy():
     assert selection.origin == "trial-2"
 
 
+def test_a_simpler_policy_within_the_noise_of_the_best_is_chosen():
+    best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]  # 0.01 worse, standard error 0.05
+    assert chosen(none=noisy, trial_1=best).chosen_arm == "none"
+    assert chosen(none=[0.9] * 3, trial_1=best, trial_2=noisy).origin == "trial-2"
+    steady = [0.11, 0.31, 0.21]  # as much worse, every time
+    assert chosen(none=steady, trial_1=best).chosen_arm == "found"
+    assert chosen(none=[0.9] * 3, trial_1=best, trial_2=steady).origin == "trial-1"
+
+
+def test_an_arm_that_dropped_out_early_does_not_win_by_its_few_trainings():
+    selection = chosen(none=[0.9] * 4, trial_1=[0.3, 0.3, 0.3, 0.3], trial_2=[0.1, 0.3])
+    assert selection.origin == "trial-1"
+    assert selection.scores["trial-2"] == pytest.approx(0.2)
+
+
+def test_the_margin_has_an_error_over_paired_trainings():
+    selection = chosen(none=[0.5, 0.7, 0.9], trial_1=[0.4, 0.5, 0.6])
+    assert selection.margin == pytest.approx(0.2)
+    assert selection.margin_error == pytest.approx(0.1 / 3**0.5)
+    assert selection.to_dict()["margin_error"] == pytest.approx(0.1 / 3**0.5, abs=1e-6)
+    assert paired([0.2], [0.1]) == (pytest.approx(0.1), None)
+
+
 def test_arms_that_failed_drop_out():
     selection = chosen(
         none=[0.3, 0.3], default=[0.1, math.inf], trial_1=[math.inf, 0.1], trial_2=[0.2, 0.2]
@@ -68,6 +92,7 @@ def test_arms_that_failed_drop_out():
         "metric": "log_loss",
         "scores": {"none": 0.3, "trial-2": 0.2},
         "margin": 0.1,
+        "margin_error": 0.0,
     }
 
 
@@ -92,8 +117,19 @@ def trial(number: int, origin: str, score: float | None, level: float) -> Trial:
 
 
 def test_halving_keeps_a_few_to_the_end() -> None:
-    assert halving(12, 4) == [12, 6, 3, 3]
-    assert halving(2, 3) == [2, 2, 2]
+    assert halving(12, 4) == [12, 12, 6, 6]
+    assert halving(2, 3) == [2, 2, 1]
+    assert halving(0, 2) == [0, 0]
+    assert halving(5, 1) == [5]
+
+
+def test_a_candidate_that_loses_every_training_is_clearly_worse_and_a_noisy_one_is_not() -> None:
+    leader = [0.10, 0.20, 0.30, 0.40, 0.50]
+    assert is_clearly_worse([s + 0.01 * (1 + i) for i, s in enumerate(leader)], leader)
+    assert not is_clearly_worse([s + 0.1 for s in leader[:4]], leader[:4])  # too few to say so
+    assert not is_clearly_worse([0.2, 0.1, 0.5, 0.3, 0.6], leader)
+    assert not is_clearly_worse(leader, leader)
+    assert is_clearly_worse([*leader[:4], math.inf], leader)
 
 
 def test_combinations_and_the_rest_take_turns_as_candidates() -> None:

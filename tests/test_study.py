@@ -14,7 +14,8 @@ import yaml
 from faults.driver import SETTINGS, silent, with_formula
 from faults.sessions import recorded, result_of
 
-from policysearch import study
+from policysearch import budget, study
+from policysearch.baselines import BASELINES
 from policysearch.comparison import compare
 from policysearch.config import make_config, read_config
 from policysearch.engines.choose import local_engine
@@ -24,7 +25,8 @@ from policysearch.ledger import read_ledger
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy_json import read_policy_file
 from policysearch.problems import dataset
-from policysearch.study import halving
+from policysearch.selection import paired
+from policysearch.trial import Outcome
 
 TINY = SETTINGS | {"train_size": 40, "trials": 8}
 
@@ -60,8 +62,9 @@ def test_the_ledger_holds_every_rung(finished):
     assert header["format"] == "policysearch.ledger"
     assert {"space", "dataset", "test", "seed", "lookback", "versions", "at"} <= set(header)
     rungs = [key.split("/")[0] for key in recorded(finished)]
-    assert [rungs.count(name) for name in ("trial", "confirm", "verdict")] == [9, 21, 14]
-    assert rungs == sorted(rungs, key=["trial", "confirm", "verdict"].index)
+    order = ["baselines", "trial", "confirm", "verdict"]
+    assert [rungs.count(name) for name in order] == [15, 9, 6, 14]
+    assert rungs == sorted(rungs, key=order.index)
 
 
 def test_the_policy_is_the_one_that_validation_chose(finished):
@@ -69,10 +72,17 @@ def test_the_policy_is_the_one_that_validation_chose(finished):
     policy = read_policy_file(finished / "policy.json").policy
     records = {r.get("key"): r for r in read_ledger(finished / "ledger.jsonl")}
     assert records[f"verdict/{verdict['chosen']}/0"]["policy"] == policy.digest()
-    scores = verdict["validation"]["scores"]
-    found = [name for name in scores if name.startswith("trial-")]
-    best = min(scores, key=scores.get)
-    assert verdict["chosen"] == ("found" if best in found else best)
+    scores = {}
+    for key in recorded(finished):
+        rung, name, *_ = key.split("/")
+        if rung in {"baselines", "confirm"}:
+            scores.setdefault(name, []).append(records[key]["score"])
+    means = {name: np.mean(values) for name, values in scores.items()}
+    assert verdict["validation"]["scores"] == pytest.approx(means, abs=1e-6)
+    found = verdict["validation"]["origin"]
+    best = min([*BASELINES, found], key=means.get)
+    tied = [n for n in (*BASELINES, found) if np.subtract(*paired(scores[n], scores[best])) <= 0]
+    assert verdict["chosen"] == ("found" if tied[0] == found else tied[0])
     arms = {
         "none",
         "default",
@@ -94,7 +104,7 @@ def test_a_real_search_gives_the_same_with_other_workers(tmp_path):
         out = search(folder, local_engine, **TINY | {"workers": workers})
         results.append(result_of(out))
     assert results[0] == results[1]
-    assert len(results[0]["outcomes"]) == 8 + 21 + 14
+    assert len(results[0]["outcomes"]) == 15 + 8 + 6 + 14
 
 
 def test_workers_of_the_search_hold_no_test_pixel(tmp_path):
@@ -197,7 +207,7 @@ def test_a_verdict_that_failed_is_tried_again_by_resume(tmp_path, finished):
         def broken(self, finished):
             if finished.task.key != "verdict/none/1":
                 return finished
-            outcome = study.Outcome("failed", failure="memory", message="none left")
+            outcome = Outcome("failed", failure="memory", message="none left")
             return type(finished)(finished.task, outcome)
 
     with pytest.raises(RunError, match=r"1 of 14 trainings .*'verdict/none/1': none left"):
@@ -214,7 +224,7 @@ def test_a_verdict_that_failed_is_tried_again_by_resume(tmp_path, finished):
 
 def test_the_budget_ends_the_search_and_later_rungs_still_run(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "seconds_per_epoch", lambda *_: 0.001)
-    monkeypatch.setattr(study, "START_SECONDS", 0.0)
+    monkeypatch.setattr(budget, "START_SECONDS", 0.0)
     out = search(tmp_path, with_formula(tmp_path, 0.05), budget_seconds=2.0, trials=1000)
     rungs = [key.split("/")[0] for key in recorded(out)]
     assert 6 <= rungs.count("trial") < 100
@@ -329,12 +339,6 @@ def test_a_disk_that_fills_up_costs_nothing_that_is_recorded(tmp_path, finished)
         n_before = len(recorded(tmp_path / "run"))
     study.resume(tmp_path / "run", silent, with_formula(tmp_path))
     assert result_of(tmp_path / "run") == result_of(finished)
-
-
-def test_fewer_candidates_are_left_round_by_round():
-    assert halving(12, 4) == [12, 6, 3, 3]
-    assert halving(2, 3) == [2, 2, 2]
-    assert halving(0, 2) == [0, 0]
 
 
 def test_a_comparison_is_resumed_too(tmp_path):

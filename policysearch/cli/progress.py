@@ -20,9 +20,9 @@ from policysearch.cli.output import escaped_line, say_wrapped
 from policysearch.run import Progress
 
 _RUNGS = {
-    "length": "First trainings: how long does one take?",
+    "baselines": "Head-room: the search-free policies, with several seeds",
     "search": "Search: training one policy after another",
-    "confirm": "Confirmation: the best few and the baselines again, with fresh seeds",
+    "confirm": "Confirmation: the best few, with fresh seeds",
     "verdict": "Verdict: all arms side by side, with paired seeds",
 }
 _PLAIN_EVERY_SECONDS = 10.0
@@ -72,6 +72,11 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
         return [f"Data: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
     if kind == "training":
         return [f"Training: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
+    if kind == "plan":
+        return _plan_lines(event)
+    if kind == "headroom":
+        hint = "" if event["is_found"] else " (--search-anyway searches all the same.)"
+        return [event["sentence"] + hint]
     if kind == "selected":
         chosen = event["chosen"]
         of_search = f"{event['origin']} of the search"
@@ -84,6 +89,15 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
         reason = str(event["message"]).strip().splitlines()[-1:]
         return [f"Trial {event['number']} failed: {reason[0] if reason else 'no reason given'}"]
     return []
+
+
+def _plan_lines(event: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if event["seconds"]:
+        parts = [f"{rung} {duration(s)}" for rung, s in event["seconds"].items()]
+        total = duration(sum(event["seconds"].values()))
+        lines.append(f"Estimated time: about {total} ({', '.join(parts)}).")
+    return lines + [f"Note: {text}" for text in event["advice"]]
 
 
 class PlainProgress:
@@ -146,7 +160,7 @@ class LiveProgress:
         from rich.progress import Progress as Bars
 
         self._bars = Bars(
-            TextColumn("{task.description:<8}"),
+            TextColumn("{task.description:<9}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -23,11 +23,19 @@ def _engine_options(command: Command) -> Command:
     )
 )
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option("--search-anyway", is_flag=True, help="Search also where no head-room was found.")
 @TENSORBOARD
 @click.option("--json", "is_json", is_flag=True, help="Write events as JSON lines.")
 @click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only the result.")
 @_engine_options
-def command(run: Path, has_scalars: bool, is_json: bool, is_quiet: bool, **words: Any) -> None:
+def command(
+    run: Path,
+    search_anyway: bool,
+    has_scalars: bool,
+    is_json: bool,
+    is_quiet: bool,
+    **words: Any,
+) -> None:
     """Go on with the search or comparison in directory RUN.
 
     Finished trainings are never repeated. The result is the one that an undisturbed run would
@@ -38,7 +46,7 @@ def command(run: Path, has_scalars: bool, is_json: bool, is_quiet: bool, **words
 
     make_engine = engine_with({name: value for name, value in words.items() if value is not None})
     carry_out(
-        lambda progress: resume(run, progress, make_engine),
+        lambda progress: resume(run, progress, make_engine, search_anyway=search_anyway),
         run,
         is_json=is_json,
         is_quiet=is_quiet,

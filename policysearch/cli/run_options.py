@@ -145,7 +145,7 @@ def run_options(command: Command) -> Command:
         click.option(
             "--verdict-seeds",
             type=int,
-            default=5,
+            default=10,
             show_default=True,
             help="Paired seeds of the final comparison.",
         ),

@@ -26,7 +26,7 @@ from policysearch.cli.run_options import (
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
-        "policysearch search ArrowHead/    # time series, ArrowHead_TRAIN.ts and _TEST",
+        "policysearch search ArrowHead/    # time series, a folder of .ts files",
         "policysearch search my_package.training:train --objective function",
         "policysearch search --objective command \\",
         "    --command 'python train.py --policy {policy} --seed {seed}'",
@@ -37,10 +37,10 @@ from policysearch.cli.run_options import (
 @click.option(
     "--strategy",
     type=click.Choice(["screened", "calibrated"]),
-    default="screened",
+    default="calibrated",
     show_default=True,
-    help="How single operations are judged: by short trainings, or by forward passes of networks "
-    "trained without augmentation, which needs far fewer trials (20 to 40).",
+    help="How single operations are judged: by forward passes of networks trained without "
+    "augmentation, or by trainings with each of them (give 120 trials).",
 )
 @click.option(
     "--sampler",
@@ -49,11 +49,11 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="Refines what screening found.",
 )
-@click.option("--trials", type=int, default=120, show_default=True, help="Policies to try.")
+@click.option("--trials", type=int, default=24, show_default=True, help="Policies to try.")
 @click.option("--budget", type=Duration(), help="Wall time of the whole run, such as 10m.")
 @click.option("--search-epochs", type=int, help="Epochs of a training in the search.")
-@click.option("--candidates", type=int, default=12, show_default=True, help="To be confirmed.")
-@click.option("--confirm-seeds", type=int, default=4, show_default=True, help="Fresh seeds.")
+@click.option("--candidates", type=int, default=6, show_default=True, help="To be confirmed.")
+@click.option("--confirm-seeds", type=int, help="Fresh seeds.  [default: for 6 trainings]")
 @click.option("--lookback", type=int, help="Trials that may be unknown when one is suggested.")
 @click.option(
     "--pruner",
@@ -62,6 +62,11 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="What stops poor trials: the median of earlier ones, or Ray Tune's ASHA (with --engine "
     "ray), which depends on timing.",
+)
+@click.option(
+    "--search-anyway",
+    is_flag=True,
+    help="Search also where no head-room is found.",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial on every fold.")
 @training_options
@@ -129,7 +134,7 @@ def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None
     from policysearch.cli.verdict_table import emit_verdict
 
     place = escaped_line(where)
-    if not is_quiet:
+    if not is_quiet and verdict["arms"]:
         has_choice = "validation" in verdict
         rung = "in the confirmation" if "direction" in verdict else "on validation data"
         emit()

@@ -8,6 +8,7 @@ split. Every decision follows from one seed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,18 +36,21 @@ class SearchData:
     Attributes:
       train: All training samples.
       folds: Pairs of (training, validation) indices into `train`, int64: for the search.
-      confirm_folds: Pairs drawn anew, as many: for the confirmation, so that a policy which was
-        lucky with one division of the data has to show itself on another. Empty: `folds` again.
+      confirm_folds: Pairs drawn anew for each seed of the confirmation, as many for each, one
+        seed after the other: a policy which was lucky with one division of the data has to show
+        itself on others.
     """
 
     train: Dataset
     folds: tuple[Fold, ...]
     confirm_folds: tuple[Fold, ...] = ()
 
-    @property
-    def all_folds(self) -> tuple[Fold, ...]:
-        """Folds of the search, then those of the confirmation."""
-        return self.folds + (self.confirm_folds or self.folds)
+    def fold(self, number: int) -> Fold:
+        """Folds of the search, then those of the confirmation; beyond them, from the first on."""
+        if number < len(self.folds):
+            return self.folds[number]
+        anew = self.confirm_folds or self.folds
+        return anew[(number - len(self.folds)) % len(anew)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,7 @@ def make_splits(
     val_share: float | None = None,
     test_share: float = 0.2,
     n_folds: int | None = None,
+    n_confirm: int | None = None,
 ) -> Splits:
     """Splits a source into training data with search-validation, and a test split.
 
@@ -105,6 +110,8 @@ def make_splits(
         K folds up to 500 samples and one split of 0.25 beyond.
       test_share: Share held out for the test when the source has no test split, in (0, 1).
       n_folds: Number of folds, at least 2; `None` chooses. Not together with `val_share`.
+      n_confirm: Seeds of the confirmation, each with folds of its own; `None`: enough for six
+        trainings of a policy.
 
     Raises:
       InvalidValueError: When an option is not valid.
@@ -131,8 +138,13 @@ def make_splits(
         confirm_folds = folds
     else:
         folds, kind = _folds(pool, seed, val_share, n_folds)
-        anew = derive_seed(seed, "splits", "confirmation")
-        confirm_folds, _ = _folds(pool, anew, val_share, n_folds)
+        confirm_folds = tuple(
+            fold
+            for i in range(n_confirm or math.ceil(6 / len(folds)))
+            for fold in _folds(
+                pool, derive_seed(seed, "splits", "confirmation", i), val_share, n_folds
+            )[0]
+        )
     notices.extend(_group_notices(pool, test))
     search = SearchData(pool, folds, confirm_folds)
     return Splits(search, FinalData(pool, test), tuple(notices), kind)

@@ -19,16 +19,16 @@ class Folds:
 
     def __init__(self, data: SearchData, proxy: ProxySettings) -> None:
         self._data = data.train
-        self._folds = data.all_folds
+        self._fold = data.fold
         self._proxy = proxy
 
     def train(self, fold: int) -> Dataset:
         """The samples that a fold trains on."""
-        return self._data.take(self._folds[fold][0])
+        return self._data.take(self._fold(fold)[0])
 
     def validation(self, fold: int) -> Dataset:
         """The samples that a fold holds out."""
-        return self._data.take(self._folds[fold][1])
+        return self._data.take(self._fold(fold)[1])
 
     def proxy(self, fold: int, policy: Policy, n_epochs: int, seed: int) -> Proxy:
         """A proxy on the training samples of a fold, not fitted yet."""

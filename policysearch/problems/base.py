@@ -53,6 +53,10 @@ class Problem(Protocol):
         """The search-free policies by name, simplest first, made comparable to the space."""
         ...
 
+    def chance_score(self) -> float | None:
+        """Validation score of predicting class frequencies; `None` where nobody knows it."""
+        ...
+
     def training_seconds(self, policy: Policy) -> float | None:
         """Estimated seconds of a full training here, from a few measured steps.
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from policysearch.baselines import baseline_policies
 from policysearch.config import SearchConfig
 from policysearch.data.duplicates import split_duplicates
@@ -79,6 +81,12 @@ class DatasetProblem:
         shape = self.splits.final.train.x.shape
         return baseline_policies(space, *([min(shape[2:])] if self.modality == "image" else []))
 
+    def chance_score(self) -> float | None:
+        """Entropy of the classes of the training data, natural log (see `Problem`)."""
+        counts = self.splits.final.train.counts()
+        shares = counts[counts > 0] / counts.sum()
+        return float(-(shares * np.log(shares)).sum())
+
     def training_seconds(self, policy: Policy) -> float:
         """Estimated seconds of a full training, measured once (see `Problem`)."""
         if self._seconds_per_epoch is None:
@@ -124,6 +132,7 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
         train_size=config.train_size,
         val_share=config.val_share,
         n_folds=config.folds,
+        n_confirm=config.confirm_seeds,
     )
     notices = [*source.notices, *splits.notices, *split_duplicates(splits)]
     progress({"event": "data", "text": splits.describe(), "notices": notices})

@@ -103,6 +103,9 @@ class TrainerProblem:
         """The search-free policies (see `Problem`)."""
         return baseline_policies(space, self._config.image_size or DEFAULT_SIDE)
 
+    def chance_score(self) -> None:
+        """Not known: nobody here knows what the scores mean (see `Problem`)."""
+
     def training_seconds(self, policy: Policy) -> None:
         """Not known before the first training has ended (see `Problem`)."""
         del policy

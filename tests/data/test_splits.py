@@ -247,7 +247,7 @@ def test_many_groups_are_split_quickly_and_whole():
     groups = rng.integers(0, 20_000, 40_000)
     data = samples(groups % 10, groups)
     start = time.perf_counter()
-    splits = make_splits(Source(data), seed=0)
+    splits = make_splits(Source(data), seed=0, n_confirm=1)
     assert time.perf_counter() - start < 5  # takes 0.3 s; weighing each group 10 s
     assert not set(splits.final.train.groups) & set(splits.final.test.groups)
     ((kept, val),) = splits.search.folds
@@ -368,7 +368,20 @@ def test_any_small_dataset_is_split_completely_or_refused(counts, options):
 def test_confirmation_has_folds_of_its_own() -> None:
     splits = make_splits(load_source("digits"), seed=3, train_size=60)
     search = splits.search
-    assert len(search.confirm_folds) == len(search.folds)
-    assert search.all_folds == search.folds + search.confirm_folds
-    held = [sorted(fold[1].tolist()) for fold in search.all_folds]
-    assert len({tuple(indices) for indices in held}) == len(held)
+    n = len(search.folds)
+    assert len(search.confirm_folds) == 2 * n  # two seeds, six trainings of a policy
+    folds = [search.fold(i) for i in range(3 * n)]
+    assert folds == [*search.folds, *search.confirm_folds]
+    held = [tuple(sorted(fold[1].tolist())) for fold in folds]
+    assert len(set(held)) == len(held)
+    for first in range(0, 3 * n, n):  # each seed sees every sample once
+        assert sorted(i for fold in held[first : first + n] for i in fold) == list(range(60))
+    assert search.fold(3 * n) is search.fold(n)
+
+
+def test_the_confirmation_has_as_many_folds_as_it_has_seeds() -> None:
+    source = load_source("digits")
+    splits = make_splits(source, seed=3, train_size=60, n_confirm=4)
+    assert len(splits.search.confirm_folds) == 12
+    splits = make_splits(source, seed=3, val_share=0.25)
+    assert len(splits.search.confirm_folds) == 6

@@ -35,6 +35,7 @@ SETTINGS = {
     "trials": 9,
     "candidates": 2,
     "confirm_seeds": 1,
+    "search_anyway": True,
     "verdict_seeds": 2,
     "workers": 2,
     "lookback": 3,

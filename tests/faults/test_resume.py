@@ -76,7 +76,7 @@ def test_killed_after_every_record_it_ends_as_if_undisturbed(tmp_path, undisturb
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(tmp_path, undisturbed):
     """`POLICYSEARCH_KILLS=200` kills so often; `POLICYSEARCH_FAULTS=FILE` writes what it met."""
     n_kills, rng = int(os.environ.get("POLICYSEARCH_KILLS", 10)), random.Random(0)
-    met = {"kills": 0, "runs": 0, "in": {"start": 0, "search": 0, "confirm": 0, "verdict": 0}}
+    met = {"kills": 0, "runs": 0, "in": dict.fromkeys(RUNGS, 0)}
     met |= {"outcomes_lost": 0, "evaluations": 0, "evaluations_repeated": 0}
     while met["kills"] < n_kills:
         folder = tmp_path / str(met["runs"])
