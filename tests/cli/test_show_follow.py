@@ -34,7 +34,7 @@ def test_a_finished_run_is_told_in_a_few_lines_on_stdout(finished, capsys):
     captured = capsys.readouterr()
     assert captured.err == ""
     text = captured.out
-    for words in ("Search:", "9/9, best", "Confirmation:", "21/21", "Verdict:", "14/14"):
+    for words in ("Head-room:", "15/15", "Search:", "9/9, best", "Confirmation:", "6/6", "14/14"):
         assert words in text
     assert json.loads((finished / "verdict.json").read_text())["sentence"][:30] in text
     assert text.count("/9") == 1  # how it stands, not how it came about
@@ -44,12 +44,12 @@ def test_json_tells_every_event(finished, capsys):
     assert cli.main(["show", str(finished), "--follow", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [event["event"] for event in events]
-    assert [kinds.count(k) for k in ("rung", "trial", "task", "finished")] == [3, 9, 35, 1]
-    assert [e["of"] for e in events if e["event"] == "task"] == [21] * 21 + [14] * 14
+    assert [kinds.count(k) for k in ("rung", "trial", "task", "finished")] == [4, 9, 35, 1]
+    assert [e["of"] for e in events if e["event"] == "task"] == [15] * 15 + [6] * 6 + [14] * 14
 
 
 def test_a_run_whose_owner_is_dead_is_exit_code_1_and_how_to_go_on(finished, tmp_path, capsys):
-    out = cut(finished, tmp_path / "run", 9)
+    out = cut(finished, tmp_path / "run", 9 + 16)
     assert cli.main(["show", str(out), "--follow"]) == 1
     captured = capsys.readouterr()
     assert "7/9, best" in captured.out
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_the_looking_on_and_not_the_run(tmp_path):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         follower = start(tmp_path / "run", **pipes)
         assert f"is owned by process {session.pid} on" in follower.stderr.readline()
-        assert follower.stdout.readline().startswith("Search:")
+        assert follower.stdout.readline().startswith("Head-room:")
         follower.send_signal(signal.SIGINT)
         _, text = follower.communicate(timeout=30)
         assert follower.returncode == 130
@@ -102,7 +102,7 @@ def test_on_a_terminal_it_redraws_and_says_when_the_run_was_killed(tmp_path):
         trained(session, tmp_path, 3)
         follower = start(tmp_path / "run", stdout=theirs, stderr=theirs)
         os.close(theirs)
-        seen = read_until(ours, b"search")
+        seen = read_until(ours, b"baselines")
         session.kill()
         session.wait()
         seen += read_until(ours, b"Nobody works")
@@ -111,7 +111,7 @@ def test_on_a_terminal_it_redraws_and_says_when_the_run_was_killed(tmp_path):
         session.kill()
         os.close(ours)
     assert b"\x1b[2K" in seen or b"\x1b[1A" in seen  # lines are drawn anew
-    assert b"/9" in seen
+    assert b"/15" in seen
 
 
 def read_until(handle, words):

@@ -36,6 +36,7 @@ SETTINGS = {
     "candidates": 2,
     "confirm_seeds": 1,
     "search_anyway": True,
+    "strategy": "screened",
     "verdict_seeds": 2,
     "workers": 2,
     "lookback": 3,

@@ -10,9 +10,9 @@ import pytest
 from faults.sessions import Session, lines, note_figures, recorded, result_of
 from processes import gone_within
 
-N_EVALUATED = 9 + 3 * (5 + 2) + 2 * 7  # trials, confirmation (3 folds), verdict (2 seeds)
-#: With the header, the begin of three rungs and the end of the search.
-N_RECORDS = N_EVALUATED + 1 + 3 + 1
+N_EVALUATED = 3 * 5 + 9 + 3 * 2 + 2 * 7  # baselines (3 folds), trials, candidates, verdict
+#: With the header, the begin of four rungs and the end of the search.
+N_RECORDS = N_EVALUATED + 1 + 4 + 1
 
 
 @pytest.fixture(scope="module")

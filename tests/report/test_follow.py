@@ -77,10 +77,11 @@ def cut(told, tmp_path, n_lines):
 
 
 def test_a_run_whose_owner_is_dead_is_said_to_be(told, tmp_path):
-    out, seen = cut(told, tmp_path, 8), []
+    out, seen = cut(told, tmp_path, 8 + 16), []
     with pytest.raises(RunError, match=r"Nobody works on the run .* policysearch resume"):
         seen.extend(follow(out, 0.01))
-    assert [e["event"] for e in seen[0]] == ["rung"] + ["trial"] * 6
+    kinds = [e["event"] for e in seen[0]]
+    assert kinds == ["rung"] + ["task"] * 15 + ["rung"] + ["trial"] * 6
 
 
 def test_nothing_is_written_and_a_torn_line_is_waited_for(told, tmp_path):
