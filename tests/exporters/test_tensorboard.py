@@ -52,8 +52,18 @@ def finished(tmp_path_factory):
 
 def test_every_outcome_is_a_scalar_at_its_number_and_time(finished):
     found = scalars(finished)
-    assert {tag.partition("/")[0] for tag in found} == {"baselines", "search", "confirm", "verdict"}
-    for tag in ("search/accuracy", "search/score", "baselines/none/log_loss", "verdict/found/score"):
+    assert {tag.partition("/")[0] for tag in found} == {
+        "baselines",
+        "search",
+        "confirm",
+        "verdict",
+    }
+    for tag in (
+        "search/accuracy",
+        "search/score",
+        "baselines/none/log_loss",
+        "verdict/found/score",
+    ):
         assert found[tag] == approximately(expected(finished, tag))
         assert len(found[tag]) == {"s": 9, "b": 3, "v": 2}[tag[0]]
     assert len(found["search/seconds"]) == 9

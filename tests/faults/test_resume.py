@@ -14,6 +14,8 @@ N_EVALUATED = 3 * 5 + 9 + 3 * 2 + 2 * 7  # baselines (3 folds), trials, candidat
 #: With the header, the begin of four rungs and the end of the search.
 N_RECORDS = N_EVALUATED + 1 + 4 + 1
 
+RUNGS = ("start", "baselines", "search", "confirm", "verdict")
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
