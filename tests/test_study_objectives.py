@@ -52,10 +52,11 @@ def test_only_the_search_takes_the_short_cut_and_sees_no_test_pixel(tmp_path, ob
 
     path = npz(tmp_path / "data.npz")
     search(tmp_path, spying, data=path, train_size=None, objective=objective)
-    assert [kind for kind, _ in made] == [OBJECTIVES[objective], FromScratch, FinalTraining]
+    kinds = [FromScratch, OBJECTIVES[objective], FromScratch, FinalTraining]
+    assert [kind for kind, _ in made] == kinds
     with np.load(path) as data:
         train, test = data["x_train"], data["x_test"]
-    searched = made[0][1]
+    searched = made[1][1]
     assert all(image[:4].tobytes() in searched for image in train)
     assert not any(image[:4].tobytes() in searched for image in test)
 
@@ -85,8 +86,8 @@ def test_a_budget_holds_more_policies_that_are_scored_for_less(monkeypatch):
     for objective in OBJECTIVES:
         config = make_config(SETTINGS | {"objective": objective, "budget_seconds": 1.0})
         with pytest.raises(InvalidValueError, match="too small") as refused:
-            study.Study(config, silent).check_budget()
-        needed[objective] = float(re.search(r"take about ([\d.]+) s", str(refused.value))[1])
+            study.Study(config, silent).plan()
+        needed[objective] = float(re.search(r"a trial takes about ([\d.]+) s", str(refused.value))[1])
     for objective, seconds in needed.items():
         expected = needed["from_scratch"] * OBJECTIVES[objective].cost
         assert seconds == pytest.approx(expected, rel=0.05)

@@ -21,7 +21,7 @@ from policysearch.cli.search import carry_out
     epilog=examples(
         "policysearch compare digits trivialaugment-wide none --train-size 100",
         "policysearch compare photos/ runs/photos/policy.json none --verdict-seeds 10",
-        "policysearch compare train.py:train none trivialaugment-wide --objective function",
+        "policysearch compare my.training:train none augmix --objective function",
     )
 )
 @click.argument("data")
