@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,14 +93,17 @@ class Comparison:
     def execute(self, out: Path) -> dict[str, Any]:
         """Trains what the run directory does not hold yet and writes the verdict."""
         config, epochs = self.config, self.problem.epochs
-        seeds = [rung_seed(config.seed, "verdict", i) for i in range(config.verdict_seeds)]
+        n = config.subsets or config.verdict_seeds
+        seeds = [rung_seed(config.seed, "verdict", i) for i in range(n)]
         header = {**self.problem.header(), "seed": config.seed, "epochs": epochs}
         with Run(out, config, header) as run, StopRequest(self.progress) as stop:
             with Engines(self.problem, config, self.make_engine, out) as engines:
-                arms = {name: [policy] * len(seeds) for name, policy in self.arms.items()}
+                arms = {name: [policy] * n for name, policy in self.arms.items()}
                 engine = engines.of("verdict")
-                measure = self.problem.measure
-                results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs, measure)
+                measure, overlap = self.problem.measure, self.problem.overlap
+                results = run_arms(
+                    run, engine, stop, self.progress, arms, seeds, epochs, measure, overlap
+                )
             verdict = make_verdict(results, next(iter(self.arms)), seeds, measure)
             write_json(out / "verdict.json", verdict)
         self.progress({"event": "finished", "out": str(out), "verdict": verdict})
@@ -155,17 +159,24 @@ def run_arms(
     seeds: Sequence[int],
     n_epochs: int,
     measure: Measure,
+    overlap: float | None = None,
 ) -> list[Arm]:
     """Trains every arm with every seed at full length and collects what it is measured by.
 
-    `arms` holds one policy per seed for each arm.
+    `arms` holds one policy per seed for each arm. Where training sets were drawn, with an
+    `overlap`, every seed has one of its own.
 
     Raises:
       RunError: When a training failed for good: an arm without all its scores has no interval.
         What failed is tried again when the run goes on.
     """
     tasks = [
-        Task(f"verdict/{name}/{i}", policies[i], (Replicate(0, seed),), n_epochs)
+        Task(
+            f"verdict/{name}/{i}",
+            policies[i],
+            (Replicate(0 if overlap is None else i, seed),),
+            n_epochs,
+        )
         for i, seed in enumerate(seeds)
         for name, policies in arms.items()
     ]
@@ -180,12 +191,12 @@ def run_arms(
             f"They are tried again by: policysearch resume {run.path}"
         )
     unseen = unseen_by(policy for policies in arms.values() for policy in policies)
-    return [
-        _arm(
-            name, [outcomes[f"verdict/{name}/{i}"] for i in range(len(seeds))], measure.key, unseen
-        )
+    numbers = range(len(seeds))
+    collected = [
+        _arm(name, [outcomes[f"verdict/{name}/{i}"] for i in numbers], measure.key, unseen)
         for name in arms
     ]
+    return [dataclasses.replace(arm, overlap=overlap) for arm in collected]
 
 
 def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[str]) -> Arm:

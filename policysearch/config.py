@@ -83,6 +83,8 @@ class SearchConfig(BaseModel):
       metric: What the final comparison measures on the test split, one of
         `policysearch.metrics.METRICS`. The search goes by the log-loss in any case.
       verdict_seeds: Paired seeds of the final comparison.
+      subsets: For a comparison: so many training sets of `train_size` are drawn anew and each is
+        trained on with a seed of its own, in place of `verdict_seeds` on one training set.
       timeout_seconds: A task that takes longer is killed and retried; `None`: never.
       prune: Stop a trial whose running mean is worse than that of earlier trials.
       pruner: What decides it: the `median` of the visible trials, which is reproducible, or
@@ -131,6 +133,7 @@ class SearchConfig(BaseModel):
         "accuracy"
     )
     verdict_seeds: Annotated[int, Field(ge=2, le=1000)] = 10
+    subsets: Annotated[int, Field(ge=2, le=1000)] | None = None
     timeout_seconds: Annotated[float, Field(gt=0)] | None = None
     prune: bool = True
     pruner: Literal["median", "asha"] = "median"
@@ -183,6 +186,14 @@ class SearchConfig(BaseModel):
 
     def _is_other(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+    @model_validator(mode="after")
+    def _subsets_are_compared(self) -> SearchConfig:
+        if self.subsets is not None and not self.policies:
+            raise ValueError("`subsets` belong to a comparison: `policysearch compare`")
+        if self.subsets is not None and self.objective in {"function", "command"}:
+            raise ValueError("`subsets` need data that are drawn from here, not your own training")
+        return self
 
     @property
     def data_seed(self) -> int:

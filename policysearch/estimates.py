@@ -64,34 +64,38 @@ class Estimate:
         return float(2 * stats.t.sf(abs(self.mean) / self.standard_error, self.df))
 
 
-def estimate(scores: Sequence[float], resampled: ArrayLike = ()) -> Estimate:
+def estimate(scores: Sequence[float], resampled: ArrayLike = (), overlap: float = 0.0) -> Estimate:
     """The mean of paired scores with its error.
 
     Args:
       scores: One per replicate, `(n,)`, at least 2.
       resampled: The same on resamples of the test split, `(n, b)`, which all replicates have in
         common. Empty: the error is that of the seeds alone.
+      overlap: Share of its training set that a replicate has in common with another one, in
+        [0, 1), where each has one of its own: they are taken to be correlated by as much.
 
     Raises:
       InvalidValueError: For fewer than two scores.
 
     References:
       Satterthwaite, An approximate distribution of estimates of variance components, Biometrics
-      Bulletin 2, 1946. Searle, Casella & McCulloch, Variance components, 1992: the estimators of a
-      crossed layout, truncated where a component would be negative.
+      Bulletin 2, 1946. Searle, Casella & McCulloch, Variance components, 1992: the estimators of
+      a crossed layout, truncated where a component would be negative. Nadeau & Bengio, Inference
+      for the generalization error, Machine Learning 52, 2003, section 4: the overlap.
     """
     n = len(scores)
     if n < 2:
         raise InvalidValueError(f"An interval needs at least 2 values, got {n}.")
     mean, training = float(np.mean(scores)), float(np.var(scores, ddof=1)) / n
+    widened = 1 + n * overlap / (1 - overlap)
     others = np.asarray(resampled, dtype=np.float64)
     if not others.size:
-        return Estimate(mean, training, 0.0, n - 1.0, n)
+        return Estimate(mean, training * widened, 0.0, n - 1.0, n)
     of_mean = float(others.mean(axis=0).var(ddof=1))
     of_each = float(others.var(axis=1, ddof=1).mean())
     both = max(0.0, of_each - of_mean) / (n - 1)  # of the mean, contained in `training` too
     test = max(0.0, of_mean - both)
-    training = max(training, both)
+    training = max(training, both) * widened
     spread = training**2 / (n - 1) + of_mean**2 / (others.shape[1] - 1)
     df = (training + test) ** 2 / spread if spread > 0 else n - 1.0
     return Estimate(mean, training, test, df, n)

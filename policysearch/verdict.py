@@ -3,8 +3,9 @@
 It reports and chooses nothing: which policy is exported was decided before, on validation data.
 Arms are paired: score i of every arm comes from the same seed and all from the same test samples,
 so that differences are estimated with less noise than the arms (`estimates`). Their p-values are
-corrected by Holm for the number of comparisons. The intervals hold for this training set; for new
-training seeds, and for new test samples where the outcomes say what these would have changed.
+corrected by Holm for the number of comparisons. The intervals hold for this training set, or for
+new ones where every score has one of its own; for new training seeds; and for new test samples
+where the outcomes say what these would have changed.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Arm:
       resampled: The metric on resamples of the test split, `(seeds, resamples)`: the same
         resamples for all arms and seeds. Empty when it is not known.
       axes: What else was measured, means over seeds by name.
+      overlap: Share of its training set that a score has in common with another one, in
+        expectation; `None` when all have the same training set.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Arm:
     seconds: float = 0.0
     resampled: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     axes: Mapping[str, float] = field(default_factory=dict)
+    overlap: float | None = None
 
     @property
     def mean(self) -> float:
@@ -58,7 +62,7 @@ class Arm:
 
     def interval(self) -> tuple[float, float]:
         """95 % t interval of the mean."""
-        return estimate(self.scores, self.resampled).interval()
+        return estimate(self.scores, self.resampled, self.overlap or 0.0).interval()
 
     def to_dict(self) -> dict[str, Any]:
         """As written to `verdict.json`."""
@@ -117,9 +121,10 @@ class Comparison:
 def difference(a: Arm, b: Arm) -> Estimate:
     """Mean of `a` minus mean of `b`, paired."""
     scores = np.subtract(a.scores, b.scores).tolist()
+    overlap = a.overlap or 0.0
     if not (a.resampled and b.resampled):
-        return estimate(scores)
-    return estimate(scores, np.subtract(a.resampled, b.resampled))
+        return estimate(scores, overlap=overlap)
+    return estimate(scores, np.subtract(a.resampled, b.resampled), overlap)
 
 
 def compare_with(chosen: Arm, others: Sequence[Arm], sign: int = 1) -> list[Comparison]:
@@ -176,15 +181,26 @@ def make_verdict(
     }
 
 
-def _has_resamples(arms: Sequence[Arm]) -> bool:
-    return all(arm.resampled for arm in arms)
+def _sources(arms: Sequence[Arm]) -> list[str]:
+    """What is drawn anew in the repetitions that the intervals are about."""
+    sources = ["training sets"] if all(arm.overlap is not None for arm in arms) else []
+    sources += ["seeds"]
+    return [*sources, "test samples"] if all(arm.resampled for arm in arms) else sources
 
 
 def _holds_for(arms: Sequence[Arm]) -> str:
-    """What is drawn anew in the repetitions that the intervals are about."""
-    if _has_resamples(arms):
-        return "this training set; new training seeds and new test samples"
-    return "this training set and this test split; new training seeds"
+    """What the intervals are about: what stays as it is, and what is drawn anew."""
+    sources = _sources(arms)
+    kept = [
+        f"this {name}"
+        for name, source in (("training set", "training sets"), ("test split", "test samples"))
+        if source not in sources
+    ]
+    return "; ".join([" and ".join(kept)] * bool(kept) + [f"new {_listed(sources)}"])
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _sentence(
@@ -216,9 +232,10 @@ def _sentence(
     if best is not None and best.other != "none":
         points = _points(best, measure)
         parts.append(f"{points} against the best other arm, {_title(best.other)}")
+    sources = _sources([chosen])
     basis = f"{len(chosen.scores)} paired seeds"
-    if _has_resamples([chosen]):
-        basis += "; intervals over seeds and test samples"
+    if len(sources) > 1:
+        basis += f"; intervals over {_listed(sources)}"
     remark = f" {measure.remark}" if measure.remark else ""
     return f"{start}{': ' if parts else ''}{', and '.join(parts)} ({basis}).{remark}"
 

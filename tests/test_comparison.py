@@ -5,7 +5,8 @@ from faults.driver import SETTINGS, silent, with_formula
 
 from policysearch.comparison import compare
 from policysearch.config import make_config
-from policysearch.errors import InvalidValueError, UnknownNameError
+from policysearch.errors import FormatError, InvalidValueError, UnknownNameError
+from policysearch.ledger import read_ledger
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,32 @@ def test_the_first_policy_is_compared_with_each_other_one(tmp_path):
     assert [c["other"] for c in verdict["comparisons"]] == ["none", "augmix"]
     assert [len(arm["scores"]) for arm in verdict["arms"]] == [3, 3, 3]
     assert not (tmp_path / "run" / "policy.json").exists()
+
+
+def test_with_subsets_every_replicate_has_a_training_set_and_a_seed_of_its_own(tmp_path):
+    seen = {}
+
+    def spying(objective, config):
+        engine = with_formula(tmp_path)(objective, config)
+        submit = engine.submit
+        engine.submit = lambda task: (seen.setdefault(task.key, task), submit(task))
+        return engine
+
+    settings = SETTINGS | {"policies": ("none", "randaugment"), "subsets": 4}
+    verdict = compare(make_config(settings), tmp_path / "run", silent, spying)
+    assert verdict["holds_for"] == "this test split; new training sets and seeds"
+    assert [len(arm["scores"]) for arm in verdict["arms"]] == [4, 4]
+    replicates = [seen[f"verdict/none/{i}"].replicates[0] for i in range(4)]
+    assert [r.fold for r in replicates] == [0, 1, 2, 3]
+    assert len({r.seed for r in replicates}) == 4
+    assert replicates == [seen[f"verdict/randaugment/{i}"].replicates[0] for i in range(4)]
+    header = read_ledger(tmp_path / "run" / "ledger.jsonl")[0]
+    assert len(set(header["subsets"])) == 4
+
+
+def test_subsets_belong_to_a_comparison():
+    with pytest.raises(FormatError, match="`policysearch compare`"):
+        make_config(SETTINGS | {"subsets": 4})
+    own = {"data": "t.py:train", "policies": ("none", "augmix"), "objective": "function"}
+    with pytest.raises(FormatError, match="not your own training"):
+        make_config(own | {"subsets": 4})

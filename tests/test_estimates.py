@@ -132,3 +132,22 @@ def test_equal_scores_are_not_certain_where_test_samples_matter():
 def test_resamples_without_spread_leave_the_interval_of_the_seeds():
     scores = [0.1, 0.2, 0.4]
     assert estimate(scores, [[s] * 9 for s in scores]).interval() == t_interval(scores)
+
+
+def test_overlapping_training_sets_widen_the_interval():
+    # Variance of the mean of n values that correlate by r, whose sample variance is s^2:
+    # s^2 (1 / n + r / (1 - r)).
+    scores = [0.1, 0.2, 0.4, 0.3]
+    apart, shared = estimate(scores), estimate(scores, overlap=0.4)
+    assert apart.training_variance == pytest.approx(np.var(scores, ddof=1) / 4)
+    assert shared.training_variance == pytest.approx(np.var(scores, ddof=1) * (1 / 4 + 2 / 3))
+    assert (shared.mean, shared.df) == (apart.mean, apart.df)
+
+
+def test_intervals_of_correlated_scores_hold():
+    rng, held = np.random.default_rng(2), 0
+    for _ in range(400):
+        scores = rng.normal(0, np.sqrt(0.4)) + rng.normal(0, np.sqrt(0.6), 6)
+        low, high = estimate(scores.tolist(), overlap=0.4).interval()
+        held += low <= 0 <= high
+    assert held >= 366

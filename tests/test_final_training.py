@@ -57,3 +57,18 @@ def test_a_metric_that_the_test_split_leaves_undefined_is_refused(final):
     with pytest.raises(InvalidValueError, match="'roc_auc' needs test samples of at least 2"):
         FinalTraining(ones, settings_for(ones.train), "roc_auc")
     assert "roc_auc" not in evaluated(ones).metrics[0]
+
+
+def test_every_subset_is_trained_on_by_its_replicate():
+    splits = make_splits(load_source("digits"), seed=0, train_size=60, n_subsets=2)
+    objective = FinalTraining(splits.final, settings_for(splits.final.train))
+
+    def trained_on(fold, final=objective):
+        task = Task("verdict/none/0", resolve_policy("none").policy, (Replicate(fold, 1),), 2)
+        return final.evaluate(task).score
+
+    alone = FinalTraining(
+        FinalData(splits.final.subsets[1], splits.final.test), settings_for(splits.final.train)
+    )
+    assert trained_on(1) == trained_on(0, alone)
+    assert trained_on(0) != trained_on(1)

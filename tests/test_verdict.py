@@ -1,8 +1,10 @@
 """The verdict: intervals, paired tests, decisions and what is said."""
 
+import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
 from policysearch.errors import InvalidValueError
@@ -75,14 +77,33 @@ def test_an_arm_without_resamples_is_compared_over_seeds_alone():
     (mixed,) = compare_with(with_test_noise(AHEAD, 0.05), [NONE])
     assert mixed == compare_with(AHEAD, [NONE])[0]
     verdict = make_verdict([with_test_noise(AHEAD, 0.05), NONE], "found", SEEDS)
-    assert verdict["holds_for"] == "this training set and this test split; new training seeds"
+    assert verdict["holds_for"] == "this training set and this test split; new seeds"
 
 
 def test_the_verdict_says_what_its_intervals_hold_for():
     arms = [with_test_noise(arm, 0.001) for arm in (AHEAD, NONE)]
     verdict = make_verdict(arms, "found", SEEDS)
-    assert verdict["holds_for"] == "this training set; new training seeds and new test samples"
+    assert verdict["holds_for"] == "this training set; new seeds and test samples"
     assert "(5 paired seeds; intervals over seeds and test samples)." in verdict["sentence"]
+
+
+def test_training_sets_of_their_own_are_told_and_widen_with_their_overlap():
+    def drawn(overlap):
+        arms = [dataclasses.replace(arm, overlap=overlap) for arm in (AHEAD, NONE)]
+        return make_verdict(arms, "found", SEEDS)
+
+    assert drawn(0.0)["holds_for"] == "this test split; new training sets and seeds"
+    assert "(5 paired seeds; intervals over training sets and seeds)." in drawn(0)["sentence"]
+    widths = [
+        (v["ci_high"] - v["ci_low"], a["ci_high"] - a["ci_low"])
+        for v, a in ((drawn(o)["comparisons"][0], drawn(o)["arms"][0]) for o in (0.0, 0.4))
+    ]
+    assert all(
+        b == pytest.approx(a * np.sqrt(1 + 5 * 0.4 / 0.6)) for a, b in zip(*widths, strict=True)
+    )
+    arms = [dataclasses.replace(with_test_noise(a, 0.001), overlap=0.0) for a in (AHEAD, NONE)]
+    verdict = make_verdict(arms, "found", SEEDS)
+    assert verdict["holds_for"] == "new training sets, seeds and test samples"
 
 
 def test_where_lower_is_better_the_lower_arm_is_better():

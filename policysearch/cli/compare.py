@@ -20,12 +20,20 @@ from policysearch.cli.search import carry_out
 @click.command(
     epilog=examples(
         "policysearch compare digits trivialaugment-wide none --train-size 100",
+        "policysearch compare digits randaugment none --train-size 100 --subsets 9",
         "policysearch compare photos/ runs/photos/policy.json none --verdict-seeds 10",
         "policysearch compare my.training:train none augmix --objective function",
     )
 )
 @click.argument("data")
 @click.argument("policies", nargs=-1, required=True, metavar="POLICY...")
+@click.option(
+    "--subsets",
+    type=int,
+    metavar="K",
+    help="Draw K training sets of --train-size and train on each with a seed of its own, in place "
+    "of --verdict-seeds on one: the intervals then hold for new training sets as well.",
+)
 @training_options
 @data_options
 @run_options

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from policysearch.data.dataset import Dataset, Source, join, listed, printable
 from policysearch.data.draw import shares, stratified
 from policysearch.data.held_out import hold_out, k_folds
+from policysearch.data.subsets import draw_subsets, subset_notices
 from policysearch.errors import DataError, InvalidValueError
 from policysearch.seeding import derive_seed
 
@@ -55,10 +56,21 @@ class SearchData:
 
 @dataclass(frozen=True, eq=False)
 class FinalData:
-    """What the final comparison trains on and is measured with."""
+    """What the final comparison trains on and is measured with.
+
+    Attributes:
+      subsets: Training sets drawn anew, one per replicate; empty: `train` for all of them.
+      overlap: Share of a subset that another one has in common with it, in expectation.
+    """
 
     train: Dataset
     test: Dataset
+    subsets: tuple[Dataset, ...] = ()
+    overlap: float = 0.0
+
+    def training(self, number: int) -> Dataset:
+        """What replicate `number` trains on."""
+        return self.subsets[number] if self.subsets else self.train
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +111,7 @@ def make_splits(
     test_share: float = 0.2,
     n_folds: int | None = None,
     n_confirm: int | None = None,
+    n_subsets: int | None = None,
 ) -> Splits:
     """Splits a source into training data with search-validation, and a test split.
 
@@ -112,6 +125,7 @@ def make_splits(
       n_folds: Number of folds, at least 2; `None` chooses. Not together with `val_share`.
       n_confirm: Seeds of the confirmation, each with folds of its own; `None`: enough for six
         trainings of a policy.
+      n_subsets: Number of training sets of `train_size` to draw anew for the final comparison.
 
     Raises:
       InvalidValueError: When an option is not valid.
@@ -130,6 +144,12 @@ def make_splits(
         if val_share is not None or n_folds is not None:
             notices.append("The data's own validation split is used: no `val_share`, `n_folds`.")
     is_val = np.arange(len(pool)) >= n_train
+    subsets: tuple[Dataset, ...] = ()
+    overlap = 0.0
+    if n_subsets is not None:
+        drawn, overlap = draw_subsets(pool, n_subsets, train_size, seed)
+        subsets = tuple(pool.take(indices) for indices in drawn)
+        notices.extend(subset_notices(pool, overlap))
     if train_size is not None:
         subset = _subset(pool, is_val, train_size, derive_seed(seed, "splits", "subset"))
         pool, is_val = pool.take(subset), is_val[subset]
@@ -147,7 +167,8 @@ def make_splits(
         )
     notices.extend(_group_notices(pool, test))
     search = SearchData(pool, folds, confirm_folds)
-    return Splits(search, FinalData(pool, test), tuple(notices), kind)
+    final = FinalData(pool, test, subsets, overlap)
+    return Splits(search, final, tuple(notices), kind)
 
 
 def _held_out_test(pool: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -62,7 +62,7 @@ class FinalTraining:
         self._metric = METRICS[metric]
 
     def evaluate(self, task: Task) -> Outcome:
-        """Scores a task (see `Objective`); folds mean nothing here."""
+        """Scores a task (see `Objective`); fold k is training set k where several were drawn."""
         resampled: list[NDArray[np.float64]] = []
 
         def run(task: Task, replicate: Replicate) -> Mapping[str, float]:
@@ -81,7 +81,8 @@ class FinalTraining:
         return dataclasses.replace(outcome, resampled=tuple(means.tolist()))
 
     def _fitted(self, task: Task, replicate: Replicate) -> Proxy:
-        proxy = self._proxy.make(self._data.train, task.policy, task.n_epochs, replicate.seed)
+        train = self._data.training(replicate.fold)
+        proxy = self._proxy.make(train, task.policy, task.n_epochs, replicate.seed)
         proxy.fit()
         return proxy
 

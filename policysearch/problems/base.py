@@ -24,6 +24,8 @@ class Problem(Protocol):
       searched_by: Name of the objective of the search.
       search_cost: Seconds that it takes for a policy and fold, in trainings of `search_epochs`.
       measure: What the arms of the verdict are measured by.
+      overlap: Share that two training sets of the verdict have in common, where each of its
+        trainings has one of its own (fold k of a replicate is set k); `None` where there is one.
     """
 
     modality: str
@@ -33,6 +35,7 @@ class Problem(Protocol):
     searched_by: str
     search_cost: float
     measure: Measure
+    overlap: float | None
 
     def objective(self, rung: Rung, run: Path) -> Objective:
         """Scores the policies of a rung; equal objects serve several rungs.

@@ -56,6 +56,7 @@ class DatasetProblem:
         self._searched: Objective = self._confirmed
         if made is not FromScratch:  # equal objectives share their processes
             self._searched = made(self.splits.search, self._proxy)
+        self.overlap = self.splits.final.overlap if self.splits.final.subsets else None
         self._final = FinalTraining(self.splits.final, self._proxy, config.metric)
         self._seconds_per_epoch: float | None = None
 
@@ -104,6 +105,7 @@ class DatasetProblem:
             "test": final.test.fingerprint,
             # Runs that began before there was a choice have no such line.
             **({} if metric == "accuracy" else {"metric": metric}),
+            **({"subsets": [s.fingerprint for s in final.subsets]} if final.subsets else {}),
         }
 
     def provenance(self) -> Mapping[str, Any]:
@@ -133,6 +135,7 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
         val_share=config.val_share,
         n_folds=config.folds,
         n_confirm=config.confirm_seeds,
+        n_subsets=config.subsets,
     )
     notices = [*source.notices, *splits.notices, *split_duplicates(splits)]
     progress({"event": "data", "text": splits.describe(), "notices": notices})

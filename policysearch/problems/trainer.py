@@ -41,6 +41,7 @@ class TrainerProblem:
     epochs = 1
     search_epochs = 1
     search_cost = 1.0
+    overlap: float | None = None  # what is trained on is not ours to draw
 
     def __init__(self, config: SearchConfig, progress: Progress) -> None:
         self._config = config
