@@ -21,7 +21,8 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from policysearch.baselines import baseline_policies
 from policysearch.config import make_config, usable_cores
 from policysearch.data.digits import load_digits
 from policysearch.data.splits import SearchData, make_splits
+from policysearch.engines.base import Engine
 from policysearch.engines.local import LocalEngine
 from policysearch.objectives.base import Objective
 from policysearch.policy import Policy
@@ -75,7 +77,17 @@ def _outcome(task: Task, seconds: float) -> Outcome:
     return Outcome("complete", score, ({"score": score},), seconds)
 
 
-def measure(objective: Objective, n_trials: int, n_workers: int) -> dict[str, Any]:
+def local(objective: Objective, n_workers: int) -> Engine:
+    """Worker processes on this machine."""
+    return LocalEngine(objective, n_workers)
+
+
+def measure(
+    objective: Objective,
+    n_trials: int,
+    n_workers: int,
+    make_engine: Callable[[Objective, int], Engine] = local,
+) -> dict[str, Any]:
     """Overhead of a search whose objective is given."""
     space = load_space("image/opwise").restricted_to(1)
     config = make_config({"data": "digits", "trials": n_trials, "workers": n_workers})
@@ -83,7 +95,7 @@ def measure(objective: Objective, n_trials: int, n_workers: int) -> dict[str, An
         tempfile.TemporaryDirectory() as folder,
         Run(Path(folder), config, {"seed": 0}) as run,
         StopRequest(_silent) as stop,
-        LocalEngine(objective, n_workers) as engine,
+        closing(make_engine(objective, n_workers)) as engine,
     ):
         _start_workers(engine)
         warm = baseline_policies(space, 8)
@@ -108,7 +120,7 @@ def _silent(event: Mapping[str, Any]) -> None:
     del event
 
 
-def _start_workers(engine: LocalEngine) -> None:
+def _start_workers(engine: Engine) -> None:
     """One task each, so that imports and warm-up are over when the clock starts."""
     for i in range(engine.n_slots):
         engine.submit(Task(f"start/{i}", Policy(()), (Replicate(0, 0),), 1))

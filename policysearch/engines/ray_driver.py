@@ -97,7 +97,8 @@ def _connect(ray: Any, folder: str, settings: RaySettings, n_bytes: int) -> None
         except (OSError, RuntimeError, ValueError) as error:
             raise RefusedError(
                 f"No Ray cluster answers at '{settings.address}': {error}\nStart one with: "
-                "ray start --head --port 6379"
+                "ray start --head --port 6379. One that wants a token, as Ray does by default, "
+                "lets in who has its ~/.ray/auth_token and sets RAY_AUTH_MODE=token."
             ) from error
         return
     from policysearch.config import usable_cores

@@ -15,6 +15,7 @@ import importlib.util
 import json
 import logging
 import pickle
+import secrets
 import shutil
 import tempfile
 import time
@@ -96,7 +97,7 @@ class RayEngine:
                     "policysearch.engines.ray_driver",
                     [with_objective.fileno()],
                     [self._folder, json.dumps(dataclasses.asdict(settings))],
-                    _ENVIRONMENT,
+                    _ENVIRONMENT | _authentication(settings),
                 )
             finally:
                 with_objective.close()
@@ -237,6 +238,13 @@ def _check(settings: RaySettings) -> None:
             "not run Tune from outside a cluster: start the search on a machine that belongs to "
             "it (ray start --address HOST:PORT) and give --ray-address HOST:PORT."
         )
+
+
+def _authentication(settings: RaySettings) -> dict[str, str]:
+    """A password for a private cluster, which Ray would otherwise keep in the user's home."""
+    if settings.address is not None:
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _short_folder() -> str | None:

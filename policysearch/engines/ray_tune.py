@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search import Searcher
@@ -164,13 +164,23 @@ class Losses(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Judges the error of a trial."""
         del iteration, trials, info
-        kind, message = judged(trial.get_pickled_error())
+        kind, message = judged(_error_of(trial))
         number = trial.config["ticket"].number
         if trial.trial_id in self._begun:
             outcome = Outcome("failed", failure=kind, message=message[-MAX_MESSAGE_LENGTH:])
             self._desk.end(number, outcome.to_dict())
         else:
             self._desk.lose(number, message[-MAX_MESSAGE_LENGTH:])
+
+
+def _error_of(trial: Any) -> Exception | None:
+    """What Tune has written about the end of a trial; it gives the error to nobody."""
+    try:
+        with open(trial.pickled_error_file, "rb") as file:
+            error: Exception = cloudpickle.load(file)
+            return error
+    except (OSError, TypeError):
+        return None
 
 
 def judged(error: Exception | None) -> tuple[FailureKind, str]:
@@ -298,6 +308,8 @@ def run_trials(desk: Desk, objective: int, folder: str, settings: RaySettings) -
             verbose=0,
             callbacks=[Losses(desk)],
             failure_config=tune.FailureConfig(max_failures=0),
+            # Nothing is kept, so that nodes need no storage in common.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     tuner.fit()
