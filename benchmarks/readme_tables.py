@@ -31,6 +31,7 @@ def tables(results: Path = HERE / "results") -> str:
         if (path := results / f"end_to_end_{case}.json").exists()
     }
     parts = [_accuracy(found), _cost(found), _overhead(results / "overhead.json")]
+    parts.append(_engines(results / "engines.json"))
     cpu, gpu = results / "transform.json", results / "transform_cuda.json"
     if cpu.exists():
         parts.append(transform(json.loads(cpu.read_text())))
@@ -99,6 +100,23 @@ def _overhead(path: Path) -> str:
     return (
         f"A trial's overhead beside a training of {seconds:.0f} s (suggesting, ledger, process, "
         f"data; {result['workers']} workers): {', '.join(shown)}.\n  `{result['command']}`"
+    )
+
+
+def _engines(path: Path) -> str:
+    if not path.exists():
+        return ""
+    result = json.loads(path.read_text())
+    asked, memory = result["suggestion"], result["memory"]
+    local, ray = (result[name]["overhead_ms_per_trial"] for name in ("two_workers", "ray"))
+    return (
+        f"Two workers finish {result['scaling']:.2f} times the trials of one. "
+        f"A trial of 2 s costs {local:.0f} ms beside its training in local processes "
+        f"and {ray:.0f} ms in Ray Tune; a "
+        f"suggestion of TPE takes {asked['median_ms']:.0f} ms after {asked['trials']:,} trials "
+        f"({asked['dimensions']} dimensions). Over {memory['trials']:,} trials a worker grows by "
+        f"{memory['worker_mib'][1] - memory['worker_mib'][0]:.0f} MiB and the search by "
+        f"{memory['driver_mib'][1] - memory['driver_mib'][0]:.0f} MiB.\n  `{result['command']}`"
     )
 
 

@@ -49,3 +49,14 @@ def test_a_missing_gpu_is_named_and_measured_by_nothing() -> None:
     blind = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, env=blind, check=True)
     assert done.stdout.strip() == "not measured: no CUDA device"
+
+
+@pytest.mark.usefixtures("_importable")
+def test_a_simulated_search_reports_what_it_asked_of_the_driver() -> None:
+    from bench_simulated import Case, simulate
+
+    found = simulate(Case("random", 5, 60, lookback=15))
+    assert (found["workers"], found["trials"], found["lookback"]) == (5, 60, 15)
+    assert 0.5 < found["utilisation"] <= 1
+    assert found["virtual_seconds"] > 60 * 20 / 5
+    assert found["ledger_writes"] <= 60 + 1

@@ -41,7 +41,15 @@ def begin_guarded(
         for descriptor in descriptors:
             os.close(descriptor)
         _guard(child, parent, at_end)
+    _die_with_parent()
     faulthandler.enable()
+
+
+def _die_with_parent() -> None:
+    """Has Linux kill this process when its guardian is killed."""
+    set_death_signal = 1
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
 
 
 def _guard(child: int, parent: int, at_end: Callable[[], None]) -> NoReturn:

@@ -89,7 +89,10 @@ def _run(line: Line, objective: int, folder: str, settings: RaySettings) -> None
 
 
 def _connect(ray: Any, folder: str, settings: RaySettings, n_bytes: int) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "warning", "ignore_reinit_error": False}
+    # Ray would kill the guardians of our workers with their actors, and so set the workers free.
+    lets_guard = {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "false"}}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
+    quiet["runtime_env"] = lets_guard
     if settings.address is not None:
         try:
             _knock(settings.address)

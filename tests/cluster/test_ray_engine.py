@@ -76,6 +76,8 @@ def shared(cluster, tmp_path_factory):
 
 
 class TestRayEngine(EngineContract):
+    END_SECONDS = 60  # on a cluster of others Ray ends the trials, when it gets round to it
+
     @pytest.fixture(autouse=True)
     def _shared(self, shared, cluster, request):
         self.shared, self.address = shared, cluster.address
@@ -134,6 +136,7 @@ def test_a_killed_watcher_takes_its_worker_along_and_the_task_is_run_again(clust
         os.kill(watcher, signal.SIGKILL)
         [finished] = drain(engine, 1)
         assert gone_within(5, worker, guardian)
+        assert not list(Path(engine._folder).rglob("checkpoint_*"))  # which nodes would share
     assert (finished.outcome.score, finished.outcome.attempts) == (SCORE, 2)
 
 

@@ -40,6 +40,9 @@ def n_evaluations(folder: Path, key: str) -> int:
 
 
 class EngineContract:
+    #: Within this time a closed engine has no process any more.
+    END_SECONDS = 5
+
     def make_engine(self, objective, n_workers: int, timeout_seconds: float | None) -> Engine:
         raise NotImplementedError
 
@@ -207,7 +210,7 @@ class EngineContract:
             pids = [note[1] for note in noted(tmp_path, "evaluated")]
             pids += [note[0] for note in noted(tmp_path, "children")]
             assert any(is_alive(pid) for pid in pids)
-        assert gone_within(5, *pids)
+        assert gone_within(self.END_SECONDS, *pids)
         engine.close()
 
     def test_two_engines_do_not_disturb_each_other(self, tmp_path):
