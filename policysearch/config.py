@@ -263,8 +263,6 @@ def _contradictions(config: SearchConfig) -> Iterator[str]:
     if config.is_own_training:
         for name in sorted(changed & _NOT_FOR_OWN.keys()):
             yield f"`{name}` must be left out: {_NOT_FOR_OWN[name]}."
-        if config.strategy == "calibrated":
-            yield "`strategy` must be 'screened': 'calibrated' reads networks of our own."
     else:
         for name in sorted(changed.intersection(_ONLY_FOR_OWN)):
             yield f"`{name}` needs `objective` 'function' or 'command', got {config.objective!r}."

@@ -71,7 +71,7 @@ class Confirmation:
             if all(outcome.state == "complete" for outcome in mine)
         }
         if len(complete) < 2:  # nothing to compare: the search may still find something
-            return Headroom(0.0, None, n, None, next(iter(complete), "none"), None)
+            return Headroom(None, None, n, None, next(iter(complete), "none"), None)
         return headroom(complete, self._problem.chance_score())
 
     def training_seconds(self) -> float | None:

@@ -32,7 +32,8 @@ class Headroom:
     """What the search-free policies say about the room above them.
 
     Attributes:
-      p_value: Of the F test for equal scores of all arms.
+      p_value: Of the F test for equal scores of all arms; `None` where a single training, or a
+        single arm, shows no noise to compare with.
       learns: Whether the best arm predicts better than chance; `None`: chance is not known.
       n_trainings: Trainings of each arm that were compared.
       n_needed: Trainings of each arm that would show a difference of half a point of accuracy
@@ -41,7 +42,7 @@ class Headroom:
       spread: Difference of mean accuracy between the best and the worst arm.
     """
 
-    p_value: float
+    p_value: float | None
     learns: bool | None
     n_trainings: int
     n_needed: int | None
@@ -50,8 +51,9 @@ class Headroom:
 
     @property
     def is_found(self) -> bool:
-        """Whether a search can be expected to see differences."""
-        return self.p_value < ALPHA and self.learns is not False
+        """Whether nothing speaks against a search that sees differences."""
+        differ = self.p_value is None or self.p_value < ALPHA
+        return differ and self.learns is not False
 
     def to_dict(self) -> dict[str, Any]:
         """As written to the ledger and the verdict."""
@@ -80,6 +82,8 @@ class Headroom:
 
     def sentence(self) -> str:
         """For people."""
+        if self.is_found and self.p_value is None:
+            return "Head-room was not looked for: one training of a policy shows no noise."
         if self.is_found:
             return (
                 f"Head-room: the search-free policies differ by more than noise "
@@ -138,10 +142,10 @@ def _residual_square(values: NDArray[np.float64]) -> float:
     return float((rest**2).sum() / max(1, (n_arms - 1) * (n_trainings - 1)))
 
 
-def _p_value(values: NDArray[np.float64]) -> float:
+def _p_value(values: NDArray[np.float64]) -> float | None:
     n_arms, n_trainings = values.shape
     if n_arms < 2 or n_trainings < 2:
-        return 1.0
+        return None
     between = float(n_trainings * values.mean(axis=1).var(ddof=1))
     within = _residual_square(values)
     if between <= 1e-18:

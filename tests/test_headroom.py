@@ -73,8 +73,11 @@ def test_arms_that_differ_alike_every_time_are_certain():
     assert headroom(trained, None).p_value == 0.0
 
 
-def test_a_single_training_shows_nothing():
-    assert headroom({"a": [{"score": 1.0}], "b": [{"score": 2.0}]}, None).p_value == 1.0
+def test_a_single_training_shows_no_noise_and_does_not_end_a_search():
+    room = headroom({"a": [{"score": 1.0}], "b": [{"score": 2.0}]}, None)
+    assert room.p_value is None
+    assert room.is_found
+    assert room.sentence().startswith("Head-room was not looked for")
 
 
 def test_a_run_that_ends_here_has_a_verdict_without_arms():

@@ -87,9 +87,8 @@ def test_a_budget_holds_more_policies_that_are_scored_for_less(monkeypatch):
         config = make_config(SETTINGS | {"objective": objective, "budget_seconds": 1.0})
         with pytest.raises(InvalidValueError, match="too small") as refused:
             study.Study(config, silent).plan()
-        needed[objective] = float(
-            re.search(r"a trial takes about ([\d.]+) s", str(refused.value))[1]
-        )
+        told = re.search(r"a trial takes about ([\d.]+) s", str(refused.value))
+        needed[objective] = float(told[1])
     for objective, seconds in needed.items():
         expected = needed["from_scratch"] * OBJECTIVES[objective].cost
         assert seconds == pytest.approx(expected, rel=0.05)

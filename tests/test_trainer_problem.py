@@ -13,6 +13,7 @@ from own_trainings import SETTINGS, command, noted, write_training
 
 import policysearch
 from policysearch import study
+from policysearch.baselines import BASELINES
 from policysearch.comparison import compare
 from policysearch.config import make_config
 from policysearch.errors import FormatError, InvalidValueError, RunError
@@ -20,7 +21,7 @@ from policysearch.ledger import read_ledger
 from policysearch.policy_json import read_policy_file
 from policysearch.problems.choose import make_problem
 
-N_TRAININGS = 9 + 7 + 7 * 2  # trials, confirmation, verdict
+N_TRAININGS = 5 + 9 + 2 + 7 * 2  # baselines, trials, candidates, verdict
 
 
 def function(**more):
@@ -70,7 +71,7 @@ def test_the_highest_confirmed_score_is_exported(finished):
     verdict = json.loads((out / "verdict.json").read_text())
     scores = verdict["validation"]["scores"]
     best = max(scores, key=scores.get)
-    assert verdict["chosen"] == ("found" if best.startswith("trial-") else best)
+    assert verdict["chosen"] == ("found" if best == verdict["validation"]["origin"] else best)
 
 
 def cut(out, n):
@@ -106,7 +107,7 @@ def test_an_interrupted_run_goes_on_and_a_changed_training_is_refused(tmp_path, 
         (out / "config.yaml").write_text(yaml.safe_dump(settings))
     study.resume(out, silent)
     assert result_of(out) == whole
-    assert len(noted(tmp_path)) - n_before == N_TRAININGS - (8 - 2)  # header, begin of the rung
+    assert len(noted(tmp_path)) - n_before == N_TRAININGS - (8 - 3)  # header, begin of two rungs
 
 
 def forget_training(folder):
@@ -135,7 +136,7 @@ def test_policies_are_compared_by_a_program(tmp_path, monkeypatch):
 
 
 def test_a_training_that_needs_more_than_the_budget_is_told_when_it_is_known(tmp_path):
-    """By the first trainings, which the confirmation needs in any case."""
+    """By the search-free policies, which are trained first in any case."""
     events = []
     write_training(tmp_path)
     settings = program(command=command(0.5), budget_seconds=12.0)
@@ -146,7 +147,9 @@ def test_a_training_that_needs_more_than_the_budget_is_told_when_it_is_known(tmp
             study.search(make_config(settings), tmp_path / "run", events.append)
     finally:
         os.chdir(before)
-    assert sorted(name for name, _ in noted(tmp_path)) == ["confirm/default/0", "confirm/none/0"]
+    assert sorted(name for name, _ in noted(tmp_path)) == sorted(
+        f"baselines/{name}/0" for name in BASELINES
+    )
     assert "is known when the first has ended" in events[0]["text"]
 
 
@@ -154,7 +157,7 @@ def test_a_budget_is_planned_from_the_first_trainings_and_none_is_repeated(tmp_p
     out = ran(tmp_path, program(budget_seconds=60.0))
     assert len(read_ledger(out / "ledger.jsonl")[1:]) > N_TRAININGS
     keys = recorded(out)
-    assert keys[0].startswith("confirm/")
+    assert keys[0].startswith("baselines/")
     assert len(set(keys)) == len(keys) == N_TRAININGS == len(noted(tmp_path))
 
 
@@ -175,10 +178,6 @@ def test_a_budget_is_planned_from_the_first_trainings_and_none_is_repeated(tmp_p
         (
             {"data": "a:b", "objective": "function", "metric": "log_loss", "device": "cuda"},
             ["`device` must be left out", "`metric` must be left out"],
-        ),
-        (
-            {"data": "a:b", "objective": "function", "strategy": "calibrated"},
-            ["`strategy` must b"],
         ),
         (
             {"data": "digits", "direction": "minimize", "score_key": "x"},
@@ -273,7 +272,8 @@ def test_the_command_line_searches_and_compares(tmp_path):
     write_training(tmp_path)
     words = ["--objective", "command", "--command", command(), "--verdict-seeds", "2"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    for more in (["search", "--trials", "6", "--candidates", "1"], ["compare", "none", "augmix"]):
+    short = ["--trials", "6", "--candidates", "1", "--confirm-seeds", "1"]
+    for more in (["search", *short], ["compare", "none", "augmix"]):
         done = subprocess.run(
             [sys.executable, "-m", "policysearch", *more, *words, "--workers", "2"], cwd=tmp_path,
             env=environment, capture_output=True, text=True, timeout=120, check=False,
