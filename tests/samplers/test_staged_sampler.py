@@ -8,8 +8,9 @@ from contracts.sampler_contract import SPACES, SamplerContract, play, smooth
 
 from policysearch.baselines import baseline_policies
 from policysearch.samplers.calibration import calibration
+from policysearch.samplers.layouts import DESIGN, LayoutDesign
 from policysearch.samplers.optuna_backed import OptunaSampler
-from policysearch.samplers.staged import CALIBRATED, SCREEN_LEVELS, StagedSampler
+from policysearch.samplers.staged import SCREEN_LEVELS, StagedSampler
 from policysearch.space import MIN_WEIGHT
 from policysearch.trial import Outcome, Suggestion, Trial
 
@@ -189,41 +190,65 @@ def test_only_the_networks_without_augmentation_are_probed():
     assert (call.op, call.low, call.high) == ("rotate", 15.0, 15.0)
 
 
-def test_ops_are_combined_up_to_where_a_share_of_the_accuracy_is_left():
-    calibrated = of_kind(probed(30), "calibrated")
-    assert len(calibrated) == len(CALIBRATED)
-    for suggestion, (share, n_ops) in zip(calibrated, CALIBRATED, strict=True):
-        assert suggestion.params["n_ops"] == n_ops
-        assert ("flip_horizontal" in ops_of(suggestion)) == (share == 0.3)
-        assert "invert" not in ops_of(suggestion)
-        assert suggestion.params["shear_x.level"] == 1.0
-    by_share = {share: s.params for s, (share, _) in zip(calibrated, CALIBRATED, strict=True)}
+def calls_of(suggestion):
+    return [{c.op: c for c in stage.choices} for stage in suggestion.policy.sub_policies[0].stages]
+
+
+def test_ops_are_laid_out_up_to_where_a_share_of_the_accuracy_is_left():
+    designed = of_kind(probed(30), "equal") + of_kind(probed(30), "calibrated")
+    assert len(designed) == len(DESIGN)
+    for suggestion, (_, layout) in list(zip(designed, DESIGN, strict=True))[3:]:
+        stages = calls_of(suggestion)
+        assert len(stages) == layout.n_stages
+        assert not any("invert" in stage for stage in stages)
+        assert not any("flip_horizontal" in stage for stage in stages)  # keeps 0.35
+        moving = [set(stage) <= {"rotate", *MOVING_OPS} for stage in stages]
+        assert moving == [True] * layout.n_moving + [False] * (layout.n_stages - layout.n_moving)
+    by_design = dict(zip(DESIGN, designed, strict=True))
+    rotate = {d: calls_of(s)[0]["rotate"].high for d, s in by_design.items()}
+    parted = {share: rotate[share, layout] for share, layout in DESIGN if str(layout) == "1 + 1"}
     # Interpolated: 0.9 lies a third of the way from 0.95 at level 0.25 to 0.8 at 0.5.
-    assert by_share[0.9]["rotate.level"] == pytest.approx(0.25 + 0.25 / 3, abs=1e-3)
-    assert by_share[0.7]["rotate.level"] == pytest.approx(0.625)
-    assert by_share[0.3]["rotate.level"] == 1.0
-    # From all of the accuracy at level 0 to a fifth of it at 0.25.
-    assert by_share[0.5]["blur.level"] == pytest.approx(0.25 * 0.5 / 0.8, abs=1e-3)
+    assert parted[0.9] == pytest.approx(30 * (0.25 + 0.25 / 3), abs=0.02)
+    assert parted[0.7] == pytest.approx(30 * 0.625)
+    # From all of the accuracy at level 0 to a fifth of it at 0.25, of 1.5 px.
+    blur = calls_of(by_design[DESIGN[4]])[1]["blur"].high
+    assert blur == pytest.approx(1.5 * 0.25 * 0.5 / 0.8, abs=2e-3)
 
 
-def test_the_best_calibrated_ops_are_combined_where_none_are_screened():
+MOVING_OPS = [r.op for r in SPACE.ops if SPACE.spec(r.op).family == "geometry"]
+
+
+def test_the_best_layout_goes_on_with_other_shares_and_with_ops_left_out():
     trials = probed(24)
-    calibrated = [t for t in trials[:14] if t.suggestion.origin.startswith("calibrated:")]
-    best = min(calibrated, key=lambda t: t.score).suggestion
-    first = of_kind(trials, "combine")[0]
+    designed = [t for t in trials[:14] if t.suggestion.is_designed]
+    best = min(designed, key=lambda t: (t.score, t.number)).suggestion
+    layout = best.origin.partition(", ")[2].partition(" @")[0]
+    further = of_kind(trials, "combine")
     assert of_kind(trials, "screen") == []
-    assert ops_of(first) <= ops_of(best)
-    assert first.params["rotate.level"] <= best.params["rotate.level"]
+    assert all(f", {layout} @" in s.origin for s in further)
+    shares = [float(s.origin.partition("@")[2]) for s in further]
+    assert shares[0] > shares[1]
+    n_ops = [len({op for stage in calls_of(s) for op in stage}) for s in further]
+    assert max(n_ops[2:]) < min(n_ops[:2])
+    assert len({s.policy.digest() for s in further}) == len(further)
 
 
 def test_without_answers_all_ops_are_tried_at_equal_levels():
     """An objective need not answer probes, and a wide window hides the answers at first."""
     trials = play(staged(SPACE, 24, strategy="calibrated"), 24)
     equal = of_kind(trials, "equal")
-    assert len(equal) == len(CALIBRATED)
-    for suggestion, (share, _) in zip(equal, CALIBRATED, strict=True):
-        assert ops_of(suggestion) == {r.op for r in SPACE.ops}
-        assert suggestion.params["rotate.level"] == pytest.approx(1 - share)
+    assert len(equal) == len(DESIGN)
+    for suggestion, (share, _) in zip(equal, DESIGN, strict=True):
+        calls = {op: call for stage in calls_of(suggestion) for op, call in stage.items()}
+        assert set(calls) == {r.op for r in SPACE.ops}
+        assert calls["rotate"].high == pytest.approx(30 * (1 - share))
+
+
+def test_ops_that_cannot_be_parted_share_their_stages():
+    only = dataclasses.replace(SPACE, ops=tuple(r for r in SPACE.ops if r.op in MOVING_OPS))
+    assert all(layout.n_any for _, layout in LayoutDesign(only, 0).design)
+    single = dataclasses.replace(SPACE, n_ops=(1, 1))
+    assert {layout.n_stages for _, layout in LayoutDesign(single, 0).design} == {1}
 
 
 def test_answers_to_probes_survive_the_ledger():
