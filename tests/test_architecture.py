@@ -38,6 +38,7 @@ ADAPTERS = {
     "optuna_dashboard": {"exporters"},
     "sqlalchemy": {"exporters"},
     "tensorboard": {"exporters"},
+    "soundfile": {"data"},
     "sklearn": {"data"},
     "ray": {"engines"},
 }

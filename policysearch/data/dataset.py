@@ -46,6 +46,7 @@ class Dataset:
     Attributes:
       x: Samples along the first axis. Images: `(n, C, H, W)`, uint8, uint16, or float32 in [0, 1].
         Series: `(n, C, L)`, float32; NaN is a missing value.
+        Clips: `(n, C, T)`, float32, full scale from -1 to 1; silence behind their lengths.
       y: Class of each sample: `(n,)` int64 in 0 .. n_classes - 1.
       classes: Name of each class; `classes[y[i]]` names the class of sample `i`.
       groups: What each sample belongs to and must not be split from (track, patient, speaker):
@@ -54,6 +55,7 @@ class Dataset:
       modality: Kind of data; decides which operations and proxies apply.
       lengths: Steps of each sample that are data and no padding: `(n,)` int64 in 1 .. L; `None`:
         all of them.
+      sample_rate: Samples per second of clips; `None` for other kinds of data.
 
     Raises:
       DataError: When the parts do not fit together.
@@ -66,6 +68,7 @@ class Dataset:
     names: tuple[str, ...] | None = None
     modality: str = "image"
     lengths: NDArray[np.int64] | None = None
+    sample_rate: int | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -90,6 +93,8 @@ class Dataset:
             _check_images(self.x)
         if self.modality == "series":
             _check_series(self.x, self.lengths)
+        if self.modality == "audio":
+            _check_clips(self.x, self.lengths, self.sample_rate)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -123,6 +128,7 @@ class Dataset:
             names=None if self.names is None else tuple(self.names[i] for i in index),
             modality=self.modality,
             lengths=None if self.lengths is None else self.lengths[index],
+            sample_rate=self.sample_rate,
         )
 
     @cached_property
@@ -134,6 +140,8 @@ class Dataset:
         _feed(digest, np.array(self.classes, dtype=object))
         if self.lengths is not None:
             _feed(digest, self.lengths)
+        if self.sample_rate is not None:
+            digest.update(str(self.sample_rate).encode())
         return digest.hexdigest()[:16]
 
 
@@ -183,6 +191,7 @@ def join(first: Dataset, second: Dataset) -> Dataset:
         names=names,
         modality=first.modality,
         lengths=_joined_lengths(first, second),
+        sample_rate=first.sample_rate,
     )
 
 
@@ -210,6 +219,24 @@ def _check_series(x: NDArray[Any], lengths: NDArray[np.int64] | None) -> None:
         raise DataError(f"Series must be float32, got {x.dtype.name}.")
     if np.isinf(x).any():
         raise DataError("Series must be finite, or NaN where a value is missing, got infinity.")
+    _check_lengths(x, lengths)
+
+
+def _check_clips(
+    x: NDArray[Any], lengths: NDArray[np.int64] | None, sample_rate: int | None
+) -> None:
+    if x.ndim != 3 or 0 in x.shape[1:]:
+        raise DataError(f"Clips must have shape (n, C, T), none of them 0, got {x.shape}.")
+    if x.dtype != np.float32:
+        raise DataError(f"Clips must be float32, got {x.dtype.name}.")
+    if not np.isfinite(x).all():
+        raise DataError("Clips must be finite, got NaN or infinity.")
+    if sample_rate is None or sample_rate < 1:
+        raise DataError(f"Clips must have a `sample_rate` in Hz, got {sample_rate}.")
+    _check_lengths(x, lengths)
+
+
+def _check_lengths(x: NDArray[Any], lengths: NDArray[np.int64] | None) -> None:
     if lengths is None or not len(lengths):
         return
     if lengths.dtype != np.int64 or lengths.min() < 1 or lengths.max() > x.shape[2]:

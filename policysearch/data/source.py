@@ -26,8 +26,8 @@ __all__ = ["Source", "load_source"]
 
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _KINDS = (
-    "Give a folder of images by class, an .npz file, time series in .ts files, `digits`, or "
-    "package.module:function."
+    "Give a folder of images or sound files by class, an .npz file, time series in .ts files, "
+    "`digits`, or package.module:function."
 )
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -45,15 +45,16 @@ def load_source(
     """Loads the data that `data` names.
 
     Args:
-      data: `digits`; a folder of images by class; an `.npz` file; time series in a `.ts` file or
+      data: `digits`; a folder of images or sound files by class; an `.npz` file; time series in a
+        `.ts` file or
         a folder of such files; `package.module:function`; or, from Python, what such a function
         may return, a `Dataset` or a `Source`.
       modality: Kind of data, such as `series`; `None` goes by the name of the file, and takes
         arrays for images.
       image_size: Side in pixels to resize to; `None` keeps images of one size up to 64 px and
         resizes others to at most 64 px.
-      skip_bad: Leaves damaged images out instead of refusing.
-      group_pattern: Regular expression for folders: its one group, found in each image's path
+      skip_bad: Leaves damaged files out instead of refusing.
+      group_pattern: Regular expression for folders: its one group, found in each file's path
         below the class folder, names what must not straddle a split.
       group_column: Column of a table that names the groups; tables are not read yet.
       layout: `NCHW` or `NHWC` for arrays whose shape does not tell.
@@ -155,12 +156,17 @@ def _load_named(data: str | os.PathLike[str], kind: str, reading: _Reading) -> S
 
 
 def _load_folder(path: Path, reading: _Reading) -> Source:
+    from policysearch.data.audio_folder import is_sound_folder, load_audio_folder
     from policysearch.data.series_file import is_series_folder, load_ts
 
     if is_series_folder(path) and reading.modality in (None, "series"):
         if reading.group_pattern is not None:
             raise InvalidValueError("`group_pattern` is for folders of images, not of series.")
         return load_ts(path)
+    if reading.modality == "audio" or (reading.modality is None and is_sound_folder(path)):
+        return load_audio_folder(
+            path, skip_bad=reading.skip_bad, group_pattern=reading.group_pattern
+        )
     if reading.modality not in (None, "image"):
         raise DataError(
             f"The folder '{printable(path)}' holds no {reading.modality} data that can be read. "
