@@ -25,6 +25,8 @@ _FILES = {
     "trivialaugment": "trivialaugment-wide",
     "randaugment": "randaugment",
 }
+#: Named policies that are arms of their own for a kind of data, beside its default.
+_MORE = {"audio": ("audiomentations",)}
 _PUBLISHED_SIDE = 32
 #: Strength and number of ops of RandAugment where it is not published: 9 of 30, as for ImageNet.
 _RANDAUGMENT_LEVEL, _RANDAUGMENT_OPS = 0.3, 2
@@ -50,16 +52,20 @@ def baseline_policies(space: SearchSpace, side: int = _PUBLISHED_SIDE) -> dict[s
 
 
 def _policies_of(space: SearchSpace) -> dict[str, Policy]:
-    """The arms where none but the default is published."""
+    """The arms where none but the default and a few more is published."""
     none = space.policy(())
-    default = resolve_policy(f"default-{space.modality}").policy
+
+    def named(name: str) -> Policy:
+        return dataclasses.replace(none, sub_policies=resolve_policy(name).policy.sub_policies)
+
     trivial = Stage((OpCall("identity"), *(entry.full() for entry in space.ops)))
     rand = Stage(
         tuple(entry.call(_RANDAUGMENT_LEVEL, is_range=False) for entry in space.ops),
     )
     return {
         "none": none,
-        "default": dataclasses.replace(none, sub_policies=default.sub_policies),
+        "default": named(f"default-{space.modality}"),
+        **{name: named(name) for name in _MORE.get(space.modality, ())},
         "trivialaugment": space.policy((SubPolicy((trivial,)),)),
         "randaugment": space.policy((SubPolicy((rand,) * _RANDAUGMENT_OPS),)),
         "uniformaugment": space.uniform_policy(),

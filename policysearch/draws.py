@@ -83,7 +83,10 @@ class Drawn:
 
     def rows(self, first: int, last: int) -> Drawn:
         """The draws of samples `first` to `last`, the latter left out."""
-        part = slice(first, last)
+        return self.take(slice(first, last))
+
+    def take(self, part: slice | NDArray[np.intp]) -> Drawn:
+        """The draws of some samples."""
         index, magnitude = self.op_index[part], self.magnitude[part]
         mix = None if self.mix is None else self.mix[part]
         return Drawn(self.ops, index, magnitude, self.is_pixels[part], self.extra[part], mix)

@@ -37,6 +37,19 @@ def test_published_shifts_keep_their_share_of_small_images_and_their_pixels_on_l
     assert rotate.high == 135.0
 
 
+def test_sound_has_an_arm_more_and_all_arms_are_for_sound():
+    space = load_space("opwise", "audio")
+    policies = baseline_policies(space)
+    assert tuple(policies) == ("none", "default", "audiomentations", *BASELINES[2:])
+    for policy in policies.values():
+        check_policy(policy)
+        assert policy.modality == "audio"
+    masks = [call.op for _, call in policies["default"].calls()]
+    assert masks == ["freq_mask", "freq_mask", "time_mask", "time_mask"]
+    chain = [call.op for _, call in policies["audiomentations"].calls()]
+    assert chain == ["noise_snr", "tempo", "pitch", "shift"]
+
+
 def shape_of(policy):
     return [
         (sub.weight, [len(stage.choices) for stage in sub.stages]) for sub in policy.sub_policies

@@ -26,6 +26,7 @@ from policysearch.cli.run_options import (
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
+        "policysearch search words/ --group-pattern '_([a-z]+)_'    # WAV, FLAC or OGG",
         "policysearch search ArrowHead/    # time series, a folder of .ts files",
         "policysearch search my_package.training:train --objective function",
         "policysearch search --objective command \\",
@@ -82,7 +83,7 @@ def command(
 ) -> None:
     """Find an augmentation policy for DATA and say honestly how much it helps.
 
-    DATA is `digits` (built in), a folder of images by class (with train/ and test/ above the
+    DATA is `digits` (built in), a folder of images or sound files by class (with train/ and test/ above the
     classes, or split by seed), an .npz file with x_train and y_train, time series in .ts files, or
     package.module:function.
     With --objective function it is the function that trains; with --objective command there is
