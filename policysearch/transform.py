@@ -436,6 +436,8 @@ def load_policy(
       PolicySearchError: Naming every problem of the file, or the nearest known name.
     """
     policy = resolve_policy(source).policy
+    if not policy.sub_policies:  # `none` is for every kind of data
+        return PolicyTransform(policy, seed)
     settings = modality_of(policy.modality).settings(
         None,
         sample_rate=sample_rate,

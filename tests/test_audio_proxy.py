@@ -65,7 +65,7 @@ def test_a_louder_tone_is_louder_by_its_decibels():
 
 def test_silence_has_the_lowest_value_and_is_finite():
     assert torch.unique(log_mel(torch.zeros(1, 1, 500), RATE, 40)).tolist() == [
-        pytest.approx(np.log(1e-8))
+        pytest.approx(np.log(1e-6))
     ]
 
 
@@ -77,7 +77,7 @@ def test_no_band_is_empty_at_any_rate(rate):
     assert spectrogram.shape == (1, 40, n_frames(rate, rate))
     assert 0.016 <= size / rate <= 0.064
     assert hop == size // 2
-    assert spectrogram.mean(dim=2).min() > np.log(1e-8) + 5
+    assert spectrogram.mean(dim=2).min() > np.log(1e-6) + 5
 
 
 def test_two_channels_of_the_same_sound_are_like_one():

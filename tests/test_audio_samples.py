@@ -92,6 +92,10 @@ def test_a_rate_is_a_whole_number_of_hertz(rate):
         policysearch.load_policy(LOUD, sample_rate=rate)
 
 
+def test_no_augmentation_is_for_sound_too():
+    assert policysearch.load_policy("none", sample_rate=RATE)(CLIP) is CLIP
+
+
 def test_a_rate_means_nothing_for_images():
     with pytest.raises(InvalidValueError, match="`sample_rate` is for audio policies"):
         policysearch.load_policy("randaugment", sample_rate=RATE)

@@ -76,3 +76,8 @@ def test_a_program_of_ones_own_is_compared_with(tmp_path) -> None:
     )  # fmt: skip
     assert all(arm["mean"] > 0.5 for arm in verdict["arms"])  # a tenth by guessing
     assert "In your own training no augmentation reaches a score of" in verdict["sentence"]
+
+
+def test_batches_of_sound_are_augmented_in_a_training() -> None:
+    accuracy = load_example("train_audio")["main"]()
+    assert accuracy > 0.7  # a third by guessing

@@ -13,7 +13,7 @@ from policysearch.ops.audio_filter import hertz_of, mel
 
 _FRAME_SECONDS = 0.032
 _LOWEST_HZ = 20.0
-_FLOOR = 1e-8  # 80 dB below a wave of full scale
+_FLOOR = 1e-6  # 60 dB below a wave of full scale
 
 
 def frame_sizes(sample_rate: int) -> tuple[int, int]:
