@@ -415,6 +415,7 @@ def load_policy(
     seed: int = 0,
     sample_rate: int | None = None,
     background: Any = None,
+    representation: str | None = None,
     thesaurus: str | os.PathLike[str] | None = None,
     unknown: str | None = None,
 ) -> PolicyTransform:
@@ -427,6 +428,8 @@ def load_policy(
       sample_rate: Of the clips, in Hz; audio policies need it, here or with every call.
       background: Recordings that `background_mix` adds, at that rate: a tensor or array
         `(m, C, T)`. `None`: other clips of the batch.
+      representation: `spectrogram` where an audio policy is to mask spectrograms `(F, T)` or
+        `(n, F, T)`, with their mean; `None` is `waveform`.
       thesaurus: File of synonyms for a text policy: a word a line with its synonyms, between
         tabs, or a JSON object of lists. `None`: the English one that ships.
       unknown: How `unk_dropout` writes an unknown word, such as the mask of a tokenizer.
@@ -442,6 +445,7 @@ def load_policy(
         None,
         sample_rate=sample_rate,
         background=background,
+        representation=representation,
         thesaurus=thesaurus,
         unknown=unknown,
     )

@@ -1,7 +1,8 @@
 """Sound: floating `(n, C, T)` waveforms of one sample rate, which has to be told.
 
 A policy is in Hz and seconds; a tensor knows neither. The rate is given once, when the policy is
-loaded, or with a call.
+loaded, or with a call. The masks of SpecAugment go on spectrograms `(n, F, T)` as well, which need
+no rate.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from policysearch.draws import Drawn
 from policysearch.errors import InvalidValueError, shortened
 from policysearch.modalities.base import Batch
 from policysearch.modalities.traces import TraceModality
+from policysearch.ops import audio_spectrogram
 from policysearch.ops.audio_clips import AudioSettings, Clips
 from policysearch.ops.audio_kernels import apply_stages
 from policysearch.ops.stages import stage_groups
 from policysearch.policy import Policy
 
 MIN_RATE, MAX_RATE = 100, 1_000_000
+#: Settings of a policy for spectrograms `(n, F, T)`: nothing has to be known of them.
+SPECTROGRAM = "spectrogram"
 
 
 class AudioModality(TraceModality):
@@ -34,10 +38,29 @@ class AudioModality(TraceModality):
     advice = "Scale whole numbers to -1..1: x.float() / 32768 for 16 bits."
 
     def settings(
-        self, told: Any, sample_rate: Any = None, background: Any = None, **said: Any
+        self,
+        told: Any,
+        sample_rate: Any = None,
+        background: Any = None,
+        representation: Any = None,
+        **said: Any,
     ) -> Any:
-        """Checks sample rate and recordings (see `Modality`)."""
+        """Checks sample rate, recordings and representation (see `Modality`)."""
         super().settings(told, **said)
+        if representation not in (None, "waveform", "spectrogram"):
+            raise InvalidValueError(
+                "`representation` must be 'waveform' or 'spectrogram', got "
+                f"{shortened(representation)}."
+            )
+        if representation == "spectrogram":
+            if sample_rate is not None or background is not None:
+                raise InvalidValueError(
+                    "`sample_rate` and `background` are for waveforms, not for spectrograms. "
+                    "Leave them out."
+                )
+            return SPECTROGRAM
+        if told is SPECTROGRAM:
+            raise InvalidValueError("`sample_rate` is for waveforms, not for spectrograms.")
         if sample_rate is not None:
             _check_rate(sample_rate)
         elif isinstance(told, AudioSettings):
@@ -66,11 +89,6 @@ class AudioModality(TraceModality):
         self, batch: Batch, drawn: Drawn, policy: Policy
     ) -> tuple[Tensor, NDArray[np.int64]]:
         """Applies draws of a single chain; the clips and their lengths now."""
-        if not isinstance(batch.settings, AudioSettings):
-            raise InvalidValueError(
-                "An audio policy needs the sample rate of the clips, in Hz: "
-                "load_policy(..., sample_rate=16000), or transform(clip, sample_rate=16000)."
-            )
         x: Tensor = batch.x
         lengths = batch.lengths
         if lengths is None:
@@ -78,6 +96,13 @@ class AudioModality(TraceModality):
         groups = stage_groups(
             policy.modality, drawn.ops, drawn.op_index, drawn.magnitude, drawn.extra
         )
+        if batch.settings == SPECTROGRAM:
+            return audio_spectrogram.apply_stages(x, lengths, groups), lengths
+        if not isinstance(batch.settings, AudioSettings):
+            raise InvalidValueError(
+                "An audio policy needs the sample rate of the clips, in Hz: "
+                "load_policy(..., sample_rate=16000), or transform(clip, sample_rate=16000)."
+            )
         return apply_stages(x, lengths, groups, batch.settings)
 
 

@@ -21,6 +21,7 @@ from policysearch.policy import Policy
 _SETTINGS = {
     "sample_rate": "audio",
     "background": "audio",
+    "representation": "audio",
     "thesaurus": "text",
     "unknown": "text",
 }
