@@ -32,6 +32,7 @@ def tables(results: Path = HERE / "results") -> str:
     }
     parts = [_accuracy(found), _cost(found), _overhead(results / "overhead.json")]
     parts.append(_engines(results / "engines.json"))
+    parts.append(_control(results / "control.json"))
     cpu, gpu = results / "transform.json", results / "transform_cuda.json"
     if cpu.exists():
         parts.append(transform(json.loads(cpu.read_text())))
@@ -117,6 +118,32 @@ def _engines(path: Path) -> str:
         f"({asked['dimensions']} dimensions). Over {memory['trials']:,} trials a worker grows by "
         f"{memory['worker_mib'][1] - memory['worker_mib'][0]:.0f} MiB and the search by "
         f"{memory['driver_mib'][1] - memory['driver_mib'][0]:.0f} MiB.\n  `{result['command']}`"
+    )
+
+
+def _control(path: Path) -> str:
+    if not path.exists():
+        return ""
+    result = json.loads(path.read_text())
+    compared, searched = result.get("compare"), result.get("search")
+    told = []
+    if compared:
+        shuffled, true = compared["shuffled_labels"], compared["true_labels"]
+        told.append(
+            f"`compare` claimed a difference in {shuffled['verdict']['any']} of "
+            f"{shuffled['verdict']['repetitions']} repetitions ({shuffled['seeds_alone']['any']} "
+            "by intervals over seeds alone), and with the true labels in "
+            f"{true['verdict']['any']} of {true['verdict']['repetitions']} "
+            f"({true['seeds_alone']['any']})"
+        )
+    if searched:
+        made = ", ".join(f"{d}: {n}" for d, n in searched["shuffled_labels"].items())
+        told.append(f"`search` ended with {made}")
+    if not told:
+        return ""
+    return (
+        f"Where nothing helps (digits with shuffled labels, five policies): {'; '.join(told)}.\n"
+        f"  `{result['command']}`"
     )
 
 
