@@ -119,7 +119,7 @@ def test_a_lost_node_costs_its_trials_one_attempt(cluster, tmp_path):
 
 def evaluated(engine, folder, n):
     """Waits until `n` evaluations have begun."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while len(noted(folder, "evaluated")) < n:
         assert time.monotonic() < deadline
         assert engine.wait(0.1) == []
