@@ -1,4 +1,4 @@
-"""`policysearch apply`: a policy on a folder of images, for trainers that only read files."""
+"""`policysearch apply`: a policy on a folder of files, for trainers that only read files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from policysearch.cli.commands import examples
 
 if TYPE_CHECKING:
-    from policysearch.cli.augment_folder import Found, Report
+    from policysearch.cli.augment_folder import Found, Report, Store
 
 
 def _folder(context: click.Context, option: click.Parameter, value: str) -> Path:
@@ -26,6 +26,7 @@ def _folder(context: click.Context, option: click.Parameter, value: str) -> Path
         "policysearch apply run photos/ augmented/ --copies 4",
         "policysearch apply trivialaugment-wide photos/ out/ --seed 7",
         "policysearch apply run/policy.json photos/ out/ --skip-bad --json",
+        "policysearch apply audiomentations words/ out/ --copies 4    # WAV, FLAC, OGG",
     )
 )
 @click.argument("policy")
@@ -36,11 +37,11 @@ def _folder(context: click.Context, option: click.Parameter, value: str) -> Path
     type=click.IntRange(1, 10_000),
     default=1,
     show_default=True,
-    help="Augmented copies of each image.",
+    help="Augmented copies of each file.",
 )
 @click.option("--seed", default=0, show_default=True, help="Root seed.")
 @click.option("--force", "is_forced", is_flag=True, help="Write into a DST that is not empty.")
-@click.option("--skip-bad", is_flag=True, help="Leave damaged images out and list them.")
+@click.option("--skip-bad", is_flag=True, help="Leave damaged files out and list them.")
 @click.option("--json", "is_json", is_flag=True, help="Write what was done as JSON.")
 @click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only problems.")
 def command(
@@ -54,52 +55,62 @@ def command(
     is_json: bool,
     is_quiet: bool,
 ) -> None:
-    """Augment the images of folder SRC with POLICY into folder DST.
+    """Augment the images or sounds of folder SRC with POLICY into folder DST.
 
     Sub-folders and formats stay; photos/cats/1.png becomes DST/cats/1.aug0.png. PNG, BMP, PPM and
-    lossless WebP stay lossless, JPEG is written at quality 95. An image always becomes the same,
-    whatever lies beside it: the result depends on the seed, its path below SRC, and the copy.
+    lossless WebP stay lossless, JPEG is written at quality 95; sounds keep their rate, depth and
+    length. A file always becomes the same, whatever lies beside it: the result depends on the
+    seed, its path below SRC, and the copy.
     """
     from policysearch.errors import DataError
     from policysearch.named import resolve_policy
 
     chosen = resolve_policy(policy).policy
-    if chosen.modality != "image":
-        raise DataError(f"`apply` is for image policies, '{policy}' is for {chosen.modality}.")
     from policysearch.cli.augment_folder import (
         augment,
         bad_text,
+        check_files,
         check_folders,
-        check_images,
         find_files,
+        store_for,
     )
     from policysearch.cli.output import say
 
+    store = store_for(chosen.modality)
+    kind = store.kind
     check_folders(src, dst, is_forced=is_forced)
-    found = find_files(src)
-    if not found.images and not found.outside:
-        raise DataError(f"'{src}' holds no JPEG, PNG, PPM, WebP or BMP images.")
+    found = find_files(src, kind)
+    if not found.samples and not found.outside:
+        raise DataError(f"'{src}' holds no {kind.listing('or')} {kind.many}.")
     watch = _silent if is_quiet else _watched
     if not skip_bad:
-        check_images(src, found, watch)
+        check_files(store, src, found, watch)
     if chosen.schedule is not None:
         chosen = chosen.at_full_strength()
         if not is_quiet:
             say("The strength of this policy changes over a training; the copies get all of it.")
-    report = augment(chosen, src, dst, found, n_copies=copies, seed=seed, watch=watch)
+    report = augment(store, chosen, src, dst, found, n_copies=copies, seed=seed, watch=watch)
     if report.n_written == 0:
-        raise DataError(f"No image in '{src}' can be augmented:\n{bad_text(report.bad)}")
-    _tell(report, found, dst, copies, is_json=is_json, is_quiet=is_quiet)
+        raise DataError(f"No {kind.one} in '{src}' can be augmented:\n{bad_text(report.bad)}")
+    _tell(report, found, store, dst, copies, is_json=is_json, is_quiet=is_quiet)
 
 
 def _tell(
-    report: Report, found: Found, dst: Path, copies: int, *, is_json: bool, is_quiet: bool
+    report: Report,
+    found: Found,
+    store: Store,
+    dst: Path,
+    copies: int,
+    *,
+    is_json: bool,
+    is_quiet: bool,
 ) -> None:
     from policysearch.cli.augment_folder import bad_text
     from policysearch.cli.output import emit, emit_json, escaped_line, say
 
+    many = store.kind.many
     if report.bad:
-        say(f"{len(report.bad):,} images were left out:\n{bad_text(report.bad)}")
+        say(f"{len(report.bad):,} {many} were left out:\n{bad_text(report.bad)}")
     if is_json:
         bad = [{"file": name, "reason": why} for name, why in report.bad.items()]
         emit_json(
@@ -114,18 +125,18 @@ def _tell(
         )
     if is_quiet or is_json:
         return
-    for notice in _notices(report, found):
+    for notice in _notices(report, found, store):
         say(notice)
     n = report.n_written // copies
     each = "" if copies == 1 else f", {copies} of each of {n:,}"
-    emit(f"Wrote {report.n_written:,} images to {escaped_line(dst)}{each}.")
+    emit(f"Wrote {report.n_written:,} {many} to {escaped_line(dst)}{each}.")
 
 
-def _notices(report: Report, found: Found) -> list[str]:
+def _notices(report: Report, found: Found, store: Store) -> list[str]:
     from policysearch.data.dataset import listed
-    from policysearch.data.image_file import CHANGES
 
-    notices = [f"{n:,} images {CHANGES[kind]}." for kind, n in sorted(report.changes.items())]
+    many, changes = store.kind.many, store.changes
+    notices = [f"{n:,} {many} {changes[kind]}." for kind, n in sorted(report.changes.items())]
     if found.other:
         notices.append(f"{len(found.other):,} other files were ignored: {listed(found.other, 5)}.")
     if found.links:

@@ -1,4 +1,4 @@
-"""Augments a tree of image files into another one.
+"""Augments a tree of files into another one, whatever kind of sample they hold.
 
 The result of a file depends on (policy, seed, its path below the source, copy) and on nothing
 else: not on other files, their order, or where the folders lie.
@@ -7,37 +7,69 @@ else: not on other files, their order, or where the folders lie.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from policysearch.cli.image_store import Opened, encode, open_image
 from policysearch.data.dataset import printable
-from policysearch.data.image_file import SUFFIXES
+from policysearch.data.walk import FileKind
 from policysearch.draws import Drawer, Drawn
 from policysearch.errors import DataError, InvalidValueError
-from policysearch.ops.registry import get_spec
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed
-from policysearch.transform import apply_drawn
 
-_Pixel = TypeVar("_Pixel", np.uint8, np.uint16)
 Watch = Callable[[Iterable[str], str], Iterable[str]]
+
+
+class Store(Protocol):
+    """Opens files of one kind with nothing lost, and writes them back in their own format.
+
+    Attributes:
+      kind: Which files they are.
+      changes: What opening may change, by key, as the end of "3 images ...".
+    """
+
+    kind: FileKind
+    changes: Mapping[str, str]
+
+    def open(self, path: Path) -> Any:
+        """Decodes a file; the result has `changes`, keys of the store's.
+
+        Raises:
+          DataError: With the reason, and without the file's name.
+        """
+        ...
+
+    def augmented(self, opened: Any, drawn: Drawn, policy: Policy) -> bytes:
+        """An encoded file with one row of draws applied."""
+        ...
+
+
+def store_for(modality: str) -> Store:
+    """The store for the files of a modality.
+
+    Raises:
+      DataError: For a kind of data that does not come in files of one sample each.
+    """
+    if modality == "image":
+        from policysearch.cli.image_files import ImageStore
+
+        return ImageStore()
+    if modality == "audio":
+        from policysearch.cli.sound_files import SoundStore
+
+        return SoundStore()
+    raise DataError(f"`apply` is for image and audio policies, this one is for {modality}.")
 
 
 @dataclass
 class Found:
     """What lies below the source folder: paths relative to it, with forward slashes."""
 
-    images: list[str] = field(default_factory=list)
+    samples: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
@@ -49,8 +81,8 @@ class Report:
 
     Attributes:
       n_written: Files written.
-      bad: File and reason of every image that was left out.
-      changes: How many images decoding changed, by kind.
+      bad: File and reason of every sample that was left out.
+      changes: How many samples decoding changed, by kind.
     """
 
     n_written: int = 0
@@ -59,7 +91,7 @@ class Report:
 
 
 def check_folders(source: Path, target: Path, *, is_forced: bool) -> None:
-    """Raises `InvalidValueError` unless images may go from `source` to `target`."""
+    """Raises `InvalidValueError` unless files may go from `source` to `target`."""
     shown = printable(target)
     if not source.is_dir():
         what = "is not a folder" if source.exists() else "does not exist"
@@ -77,7 +109,7 @@ def check_folders(source: Path, target: Path, *, is_forced: bool) -> None:
         )
 
 
-def find_files(source: Path) -> Found:
+def find_files(source: Path, kind: FileKind) -> Found:
     """All files below a folder; hidden ones are passed over, links to folders not followed."""
     found = Found()
     root = os.path.realpath(source)
@@ -92,11 +124,11 @@ def find_files(source: Path) -> Found:
                 stack.append(name)
             elif entry.is_dir():
                 found.links.append(name)
-            elif entry.is_file() and os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                found.images.append(name)
+            elif entry.is_file() and os.path.splitext(entry.name)[1].lower() in kind.suffixes:
+                found.samples.append(name)
             else:
                 found.other.append(name)
-    for names in (found.images, found.other, found.links, found.outside):
+    for names in (found.samples, found.other, found.links, found.outside):
         names.sort()
     return found
 
@@ -111,19 +143,20 @@ def _leads_inside(entry: os.DirEntry[str], root: str) -> bool:
     return os.path.exists(target) and os.path.commonpath([target, root]) == root
 
 
-def check_images(source: Path, found: Found, watch: Watch) -> None:
-    """Decodes every image, so that nothing is written when one of them is bad.
+def check_files(store: Store, source: Path, found: Found, watch: Watch) -> None:
+    """Decodes every file, so that nothing is written when one of them is bad.
 
     Raises:
       DataError: Naming the bad ones.
     """
     bad = dict.fromkeys(found.outside, "a link that leads outside SRC, or nowhere")
-    for name in watch(found.images, "checking"):
+    for name in watch(found.samples, "checking"):
         with _noting(bad, name):
-            open_image(source / name)
+            store.open(source / name)
     if bad:
+        n_all = len(found.samples) + len(found.outside)
         raise DataError(
-            f"{len(bad):,} of {len(found.images) + len(found.outside):,} images cannot be "
+            f"{len(bad):,} of {n_all:,} {store.kind.many} cannot be "
             f"augmented:\n{bad_text(bad)}\nNothing was written. Mend or remove them, or add "
             "--skip-bad to go on without."
         )
@@ -145,6 +178,7 @@ def _noting(bad: dict[str, str], name: str) -> Iterator[None]:
 
 
 def augment(
+    store: Store,
     policy: Policy,
     source: Path,
     target: Path,
@@ -154,16 +188,16 @@ def augment(
     seed: int,
     watch: Watch,
 ) -> Report:
-    """Writes `n_copies` of every image; bad ones are left out and reported."""
+    """Writes `n_copies` of every sample; bad ones are left out and reported."""
     report = Report(bad=dict.fromkeys(found.outside, "a link that leads outside SRC, or nowhere"))
     drawer = Drawer(policy, seed)
     target.mkdir(parents=True, exist_ok=True)
-    for name in watch(found.images, "augmenting"):
+    for name in watch(found.samples, "augmenting"):
         with _noting(report.bad, name):
-            opened = open_image(source / name)
+            opened = store.open(source / name)
             index = derive_seed(0, os.fsencode(name).hex())
             for copy in range(n_copies):
-                data = _augmented(opened, drawer.draw([index], [copy]), policy)
+                data = store.augmented(opened, drawer.draw([index], [copy]), policy)
                 _write(target / output_name(name, copy), data)
                 report.n_written += 1
             report.changes.update(opened.changes)
@@ -174,30 +208,6 @@ def output_name(name: str, copy: int) -> str:
     """Where a copy goes: `cats/1.png` to `cats/1.aug0.png`."""
     stem, suffix = os.path.splitext(name)
     return f"{stem}.aug{copy}{suffix}"
-
-
-def _augmented(opened: Opened, drawn: Drawn, policy: Policy) -> bytes:
-    colour = _applied(opened.colour, drawn, policy)
-    if opened.alpha is None:
-        return encode(opened, colour, None)
-    # Transparency moves with the picture; what comes in from outside is transparent.
-    moves = np.array([get_spec("image", op).family == "geometry" for op in drawn.ops] + [False])
-    moving = dataclasses.replace(
-        drawn, op_index=np.where(moves[drawn.op_index], drawn.op_index, -1)
-    )
-    clear = Policy(interpolation=policy.interpolation, fill=0.0)
-    if drawn.mix is None:
-        return encode(opened, colour, _applied(opened.alpha, moving, clear))
-    # An average of 8 bits drops fractions of a level, and what is opaque would not stay so.
-    deep = _applied(opened.alpha.astype(np.uint16) * 257, moving, clear)
-    return encode(opened, colour, (deep >> 8).astype(np.uint8))
-
-
-def _applied(pixels: NDArray[_Pixel], drawn: Drawn, policy: Policy) -> NDArray[_Pixel]:
-    planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    batch = torch.from_numpy(np.ascontiguousarray(planes))[None]
-    out = apply_drawn(batch, drawn, policy)[0].numpy()
-    return np.ascontiguousarray(out[0] if pixels.ndim == 2 else out.transpose(1, 2, 0))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -75,6 +75,12 @@ def read_header(path: Path | str) -> Header:
     return header
 
 
+def read_format(path: Path | str) -> tuple[str, str]:
+    """Container and encoding of a file, such as `("WAV", "PCM_16")`."""
+    with _opened(path) as file:
+        return str(file.format), str(file.subtype)
+
+
 def read_middle(path: Path | str, header: Header, max_seconds: float) -> NDArray[np.float32]:
     """Decodes a file, or its middle where it is longer.
 
