@@ -26,6 +26,16 @@ MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "lo
 RAY_ONLY = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
 
+#: Objectives whose training is the user's own.
+OWN_TRAININGS = ("function", "command")
+#: Trials that leave room for every operation to be trained with alone.
+SCREENED_TRIALS = 120
+#: Share of every magnitude range that is searched when a pretrained network is fine-tuned: it has
+#: little left to gain from invariances that it knows, and is torn away from them by images unlike
+#: those that it was trained on.
+FINE_TUNING_STRENGTH = 0.5
+
+
 def usable_cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -56,13 +66,15 @@ class SearchConfig(BaseModel):
       modality: Kind of data, such as `series`; `None` goes by the name of the file.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
-        passes (`calibrated`), which is cheaper.
+        passes (`calibrated`), which is cheaper. The default for a training of the user's own,
+        which nothing can be asked by forward passes, is `screened`.
       objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
         half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
         say of augmented data (`density`); `auto` chooses. The confirmation trains from scratch.
         By a function of the user's (`function`, named by `data`) or a program (`command`), in
         all rungs; what is said of command, score and direction is for these two.
-      trials: Policies to try, warm start included.
+      trials: Policies to try, warm start included; 120 by default where ops are screened for a
+        training of the user's own.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
       workers: Processes; each computes with `threads` threads. The default, the usable cores, is
@@ -95,6 +107,13 @@ class SearchConfig(BaseModel):
         starts a private one.
       cpus_per_trial: Processors that Ray sets aside for a trial.
       gpus_per_trial: GPUs that Ray sets aside for a trial; several share one by a fraction.
+      network: `package.module:factory` or `file.py:factory` of the network to train in place of
+        the small one; called as factory(n_classes=.., n_channels=..).
+      checkpoint: File with its pretrained weights.
+      learning_rate: Peak for that network; `None`: 0.01 with a checkpoint, else 0.1.
+      normalization: What its images are normalised with.
+      strength: Share of every magnitude range that is searched, from the weak end; `None`: a half
+        with a checkpoint, else all.
       command: Command line with the placeholders {policy}, {seed}, {rung} and {out}.
       score_file: Where the program writes its score, with placeholders; `None`: {out}/score.json
         if it is there, else the last line of its output that is JSON and has the key.
@@ -145,6 +164,11 @@ class SearchConfig(BaseModel):
     objective: Literal[
         "auto", "from_scratch", "shared_checkpoint", "density", "function", "command"
     ] = "auto"
+    network: str | None = None
+    checkpoint: str | None = None
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
+    normalization: Literal["dataset", "imagenet", "none"] = "dataset"
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
     command: str | None = None
     score_file: str | None = None
     score_key: str = "score"
@@ -153,7 +177,11 @@ class SearchConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_lookback(cls, settings: Any) -> Any:
+    def _with_defaults(cls, settings: Any) -> Any:
+        """The defaults that depend on other settings."""
+        if isinstance(settings, dict) and settings.get("objective") in OWN_TRAININGS:
+            # Nothing of ours can be asked by forward passes, so operations are trained with.
+            settings = {"strategy": "screened", "trials": SCREENED_TRIALS} | settings
         if not isinstance(settings, dict) or settings.get("lookback") is not None:
             return settings
         workers = settings.get("workers")
@@ -203,7 +231,14 @@ class SearchConfig(BaseModel):
     @property
     def is_own_training(self) -> bool:
         """Whether the user's own training is what policies are tried in."""
-        return self.objective in {"function", "command"}
+        return self.objective in OWN_TRAININGS
+
+    @property
+    def range_share(self) -> float:
+        """Share of every magnitude range that is searched."""
+        if self.strength is not None:
+            return self.strength
+        return FINE_TUNING_STRENGTH if self.checkpoint is not None else 1.0
 
     @property
     def scale(self) -> Scale:
@@ -241,7 +276,10 @@ _NOT_FOR_OWN = {
     ),
     "device": "your training decides where it computes",
     "metric": "your training returns a score of its own",
+    "network": "your training makes its network itself",
+    "checkpoint": "your training reads its weights itself",
 }
+_ONLY_FOR_NETWORK = ("checkpoint", "learning_rate", "normalization")
 _ONLY_FOR_OWN = ("direction", "best_score")
 _ONLY_FOR_COMMAND = ("command", "score_file", "score_key")
 
@@ -266,6 +304,9 @@ def _contradictions(config: SearchConfig) -> Iterator[str]:
     else:
         for name in sorted(changed.intersection(_ONLY_FOR_OWN)):
             yield f"`{name}` needs `objective` 'function' or 'command', got {config.objective!r}."
+    if config.network is None:
+        for name in sorted(changed.intersection(_ONLY_FOR_NETWORK)):
+            yield f"`{name}` needs `network`: the function that makes your network."
     if config.objective != "command":
         for name in sorted(changed.intersection(_ONLY_FOR_COMMAND)):
             yield f"`{name}` needs `objective` 'command', got {config.objective!r}."

@@ -77,6 +77,12 @@ class OpRange:
         bottom = self.low if is_range else top
         return OpCall(self.op, min(bottom, top), max(bottom, top), weight, self.unit)
 
+    def cut(self, share: float) -> OpRange:
+        """The lower part of the range, up to a level."""
+        if self.low is None or self.high is None:
+            return self
+        return dataclasses.replace(self, high=round(self.low + (self.high - self.low) * share, 6))
+
     def full(self, weight: float = 1.0) -> OpCall:
         """The op with its whole range."""
         if self.low is None or self.high is None:
@@ -161,6 +167,12 @@ class SearchSpace:
                 "Add others to the space."
             )
         return dataclasses.replace(self, ops=kept)
+
+    def gentler(self, strength: float) -> SearchSpace:
+        """The space with every magnitude range cut to this share of it, from its weak end."""
+        if strength == 1:
+            return self
+        return dataclasses.replace(self, ops=tuple(entry.cut(strength) for entry in self.ops))
 
     def parameters(self) -> dict[str, Parameter]:
         """The parameters of the space, in a fixed order; empty when there is nothing to search."""

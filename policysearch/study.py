@@ -97,7 +97,7 @@ class Study:
                 f"Space '{space.name}' has nothing to search. Compare its policy with others: "
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
-        self.space: SearchSpace = self.problem.restricted(space)
+        self.space: SearchSpace = self.problem.restricted(space).gentler(config.range_share)
         self.baselines = self.problem.baselines(self.space)
         self._seconds: float | None = None
 

@@ -10,6 +10,7 @@ import click
 from policysearch.cli.commands import examples
 from policysearch.cli.run_options import (
     data_options,
+    network_options,
     run_options,
     settings_from,
     training_options,
@@ -34,6 +35,7 @@ from policysearch.cli.search import carry_out
     help="Draw K training sets of --train-size and train on each with a seed of its own, in place "
     "of --verdict-seeds on one: the intervals then hold for new training sets as well.",
 )
+@network_options
 @training_options
 @data_options
 @run_options

@@ -97,6 +97,34 @@ def engine_options(
     ]
 
 
+def network_options(command: Command) -> Command:
+    """Options of a network of the user's own."""
+    options = [
+        click.option(
+            "--network",
+            metavar="NAME",
+            help="Train your network: file.py:factory or package.module:factory, called with "
+            "n_classes and n_channels.",
+        ),
+        click.option(
+            "--checkpoint",
+            metavar="FILE",
+            help="Fine-tune it from these weights (torch.save of a state_dict, or .safetensors).",
+        ),
+        click.option(
+            "--learning-rate",
+            type=float,
+            help="Peak for your network.  [default: 0.01 with --checkpoint, else 0.1]",
+        ),
+        click.option(
+            "--normalization",
+            type=click.Choice(["dataset", "imagenet", "none"]),
+            help="What your network's images are normalised with.  [default: dataset]",
+        ),
+    ]
+    return with_options(command, options)
+
+
 def training_options(command: Command) -> Command:
     """Options that say what is trained: a network of ours, or a training of the user's own."""
     options = [

@@ -12,6 +12,7 @@ from policysearch.cli.commands import examples
 from policysearch.cli.run_options import (
     Duration,
     data_options,
+    network_options,
     run_options,
     settings_from,
     training_options,
@@ -38,10 +39,9 @@ from policysearch.cli.run_options import (
 @click.option(
     "--strategy",
     type=click.Choice(["screened", "calibrated"]),
-    default="calibrated",
-    show_default=True,
     help="How single operations are judged: by forward passes of networks trained without "
-    "augmentation, or by trainings with each of them (give 120 trials).",
+    "augmentation, or by trainings with each of them (give 120 trials).  [default: calibrated; "
+    "for your own training screened]",
 )
 @click.option(
     "--sampler",
@@ -50,7 +50,11 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="Refines what screening found.",
 )
-@click.option("--trials", type=int, default=24, show_default=True, help="Policies to try.")
+@click.option(
+    "--trials",
+    type=int,
+    help="Policies to try.  [default: 24; for your own training 120]",
+)
 @click.option("--budget", type=Duration(), help="Wall time of the whole run, such as 10m.")
 @click.option("--search-epochs", type=int, help="Epochs of a training in the search.")
 @click.option("--candidates", type=int, default=6, show_default=True, help="To be confirmed.")
@@ -70,6 +74,12 @@ from policysearch.cli.run_options import (
     help="Search also where no head-room is found.",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial on every fold.")
+@click.option(
+    "--strength",
+    type=float,
+    help="Share of every magnitude range to search.  [default: 0.5 with --checkpoint, else 1]",
+)
+@network_options
 @training_options
 @data_options
 @run_options

@@ -164,7 +164,7 @@ def _space_of(header: Mapping[str, Any], config: SearchConfig) -> SearchSpace:
     name = config.space or DEFAULT_SPACE
     for modality in OPS_VERSIONS:
         with contextlib.suppress(UnknownNameError):  # not every kind of data has every space
-            space = load_space(name, modality)
+            space = load_space(name, modality).gentler(config.range_share)
             for n_channels in _CHANNELS:
                 restricted = space.restricted_to(n_channels)
                 if restricted.digest() == header.get("space"):

@@ -13,6 +13,7 @@ import numpy as np
 
 from policysearch.baselines import baseline_policies
 from policysearch.config import SearchConfig
+from policysearch.data.dataset import Dataset
 from policysearch.data.duplicates import split_duplicates
 from policysearch.data.source import load_source
 from policysearch.data.splits import Splits, make_splits
@@ -23,9 +24,11 @@ from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy import Policy
 from policysearch.problems.base import Rung
-from policysearch.proxies.base import seconds_per_epoch, settings_for
+from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
+from policysearch.proxies.checkpoint import file_digest
 from policysearch.run import Progress
 from policysearch.space import SearchSpace
+from policysearch.user_code import find_function, source_digest
 
 #: Trainings of the search are half as long beyond this many samples.
 FULL_LENGTH_UP_TO = 1000
@@ -44,7 +47,7 @@ class DatasetProblem:
         self.splits = load_splits(config, progress)
         train = self.splits.final.train
         self.modality = train.modality
-        self._proxy = settings_for(train, config.device)
+        self._proxy = _proxy_settings(config, train, progress)
         self.n_folds = len(self.splits.search.folds)
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
@@ -106,6 +109,7 @@ class DatasetProblem:
             # Runs that began before there was a choice have no such line.
             **({} if metric == "accuracy" else {"metric": metric}),
             **({"subsets": [s.fingerprint for s in final.subsets]} if final.subsets else {}),
+            **_identity(self._config),
         }
 
     def provenance(self) -> Mapping[str, Any]:
@@ -115,7 +119,40 @@ class DatasetProblem:
             "data": self._config.data,
             "dataset_fingerprint": train.fingerprint,
             "n_train": len(train),
+            **_identity(self._config),
         }
+
+
+def _proxy_settings(config: SearchConfig, train: Dataset, progress: Progress) -> ProxySettings:
+    if config.network is None:
+        return settings_for(train, config.device)
+    from policysearch.proxies.own_network import own_network
+
+    settings, notices = own_network(
+        train,
+        config.device,
+        config.network,
+        config.checkpoint,
+        config.learning_rate,
+        config.normalization,
+    )
+    progress({"event": "training", "text": f"the network {config.network}", "notices": notices})
+    return settings
+
+
+def _identity(config: SearchConfig) -> dict[str, Any]:
+    """What identifies a network of the user's; nothing where there is none."""
+    if config.network is None:
+        return {}
+    found: dict[str, Any] = {
+        "network": config.network,
+        "network_code": source_digest(find_function(config.network)),
+        "learning_rate": config.learning_rate,
+        "normalization": config.normalization,
+    }
+    if config.checkpoint is not None:
+        found["checkpoint"] = file_digest(Path(config.checkpoint))
+    return found
 
 
 def load_splits(config: SearchConfig, progress: Progress) -> Splits:

@@ -21,9 +21,12 @@ from policysearch.objectives.own import VALUE, OwnTraining
 from policysearch.policy import Policy
 from policysearch.run import Progress
 from policysearch.space import SearchSpace
+from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Rung
 from policysearch.user_code import find_function, source_digest
 
+#: Kind of data where neither the settings nor the space say one.
+DEFAULT_MODALITY = "image"
 #: Side in pixels that images have where nobody says: published magnitudes hold there and above.
 DEFAULT_SIDE = 32
 
@@ -45,7 +48,8 @@ class TrainerProblem:
 
     def __init__(self, config: SearchConfig, progress: Progress) -> None:
         self._config = config
-        self.modality = config.modality or "image"
+        of_kind = config.modality or DEFAULT_MODALITY
+        self.modality = load_space(config.space or DEFAULT_SPACE, of_kind).modality
         self.searched_by: str = config.objective
         self._code = ""
         self.measure = Measure(

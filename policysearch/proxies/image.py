@@ -126,10 +126,12 @@ class ImageProxy(TorchProxy):
         unit = to_unit(self._x)
         self._mean = unit.mean(dim=(0, 2, 3), keepdim=True)
         self._std = unit.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
-        self.network = build_network(
-            train.x.shape[1:], len(train.classes), config.width, derive_seed(seed, "weights")
-        )
+        self.network = self.build(train, derive_seed(seed, "weights"), config)
         self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def build(self, train: Dataset, seed: int, config: ImageProxyConfig) -> nn.Module:
+        """The network before training, for the images and classes of a dataset."""
+        return build_network(train.x.shape[1:], len(train.classes), config.width, seed)
 
     def inputs(self, data: Dataset) -> Tensor:
         """Images as floats in [0, 1] (see `TorchProxy`)."""
