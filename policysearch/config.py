@@ -26,10 +26,6 @@ MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "lo
 RAY_ONLY = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
 
-#: Objectives whose training is the user's own.
-OWN_TRAININGS = ("function", "command")
-#: Trials that leave room for every operation to be trained with alone.
-SCREENED_TRIALS = 120
 #: Share of every magnitude range that is searched when a pretrained network is fine-tuned: it has
 #: little left to gain from invariances that it knows, and is torn away from them by images unlike
 #: those that it was trained on.
@@ -66,15 +62,13 @@ class SearchConfig(BaseModel):
       modality: Kind of data, such as `series`; `None` goes by the name of the file.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
-        passes (`calibrated`), which is cheaper. The default for a training of the user's own,
-        which nothing can be asked by forward passes, is `screened`.
+        passes (`calibrated`), which is cheaper.
       objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
         half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
         say of augmented data (`density`); `auto` chooses. The confirmation trains from scratch.
         By a function of the user's (`function`, named by `data`) or a program (`command`), in
         all rungs; what is said of command, score and direction is for these two.
-      trials: Policies to try, warm start included; 120 by default where ops are screened for a
-        training of the user's own.
+      trials: Policies to try, warm start included.
       budget_seconds: Wall time for the whole run; the search gets what the final comparison
         leaves. `None`: no limit.
       workers: Processes; each computes with `threads` threads. The default, the usable cores, is
@@ -177,11 +171,7 @@ class SearchConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_defaults(cls, settings: Any) -> Any:
-        """The defaults that depend on other settings."""
-        if isinstance(settings, dict) and settings.get("objective") in OWN_TRAININGS:
-            # Nothing of ours can be asked by forward passes, so operations are trained with.
-            settings = {"strategy": "screened", "trials": SCREENED_TRIALS} | settings
+    def _with_lookback(cls, settings: Any) -> Any:
         if not isinstance(settings, dict) or settings.get("lookback") is not None:
             return settings
         workers = settings.get("workers")
@@ -231,7 +221,7 @@ class SearchConfig(BaseModel):
     @property
     def is_own_training(self) -> bool:
         """Whether the user's own training is what policies are tried in."""
-        return self.objective in OWN_TRAININGS
+        return self.objective in {"function", "command"}
 
     @property
     def range_share(self) -> float:

@@ -40,6 +40,7 @@ SETTINGS = {
     "verdict_seeds": 2,
     "workers": 2,
     "lookback": 3,
+    "search_anyway": True,
 }
 
 

@@ -39,9 +39,10 @@ from policysearch.cli.run_options import (
 @click.option(
     "--strategy",
     type=click.Choice(["screened", "calibrated"]),
+    default="calibrated",
+    show_default=True,
     help="How single operations are judged: by forward passes of networks trained without "
-    "augmentation, or by trainings with each of them (give 120 trials).  [default: calibrated; "
-    "for your own training screened]",
+    "augmentation, or by trainings with each of them (give 120 trials).",
 )
 @click.option(
     "--sampler",
@@ -50,11 +51,7 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="Refines what screening found.",
 )
-@click.option(
-    "--trials",
-    type=int,
-    help="Policies to try.  [default: 24; for your own training 120]",
-)
+@click.option("--trials", type=int, default=24, show_default=True, help="Policies to try.")
 @click.option("--budget", type=Duration(), help="Wall time of the whole run, such as 10m.")
 @click.option("--search-epochs", type=int, help="Epochs of a training in the search.")
 @click.option("--candidates", type=int, default=6, show_default=True, help="To be confirmed.")
