@@ -60,6 +60,9 @@ class SearchConfig(BaseModel):
       policies: What a comparison compares; empty for a search.
       space: Name of a shipped space, or a YAML file; `None`: `opwise` for the kind of data.
       modality: Kind of data, such as `series`; `None` goes by the name of the file.
+      text_column: Column of a table that holds the texts; `None`: by its name.
+      label_column: Column of a table that holds the classes; `None`: by its name.
+      group_column: Column of a table that names what must not straddle a split.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper.
@@ -136,6 +139,9 @@ class SearchConfig(BaseModel):
     val_share: Share | None = None
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
     group_pattern: str | None = None
+    group_column: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
     skip_bad: bool = False
     epochs: Count | None = None
     search_epochs: Count | None = None

@@ -47,7 +47,7 @@ def data_options(command: Command) -> Command:
     """Options that say how the data are read and split."""
     options = [
         click.option("--train-size", type=int, help="Train on a stratified subset of this size."),
-        click.option("--modality", help="Kind of data: image, series, ...  [default: by file]"),
+        click.option("--modality", help="Kind of data: image, text, ...  [default: by file]"),
         click.option("--image-size", type=int, help="Resize images to this side in pixels."),
         click.option("--val-share", type=float, help="Share held out for validation, once."),
         click.option("--folds", type=int, help="Folds of cross-validation instead."),
@@ -56,6 +56,9 @@ def data_options(command: Command) -> Command:
             metavar="REGEX",
             help="Part of the path that names what must not straddle a split.",
         ),
+        click.option("--text-column", help="Column of a table that holds the texts."),
+        click.option("--label-column", help="Column of a table that holds the classes."),
+        click.option("--group-column", help="Column that names what must not straddle a split."),
         click.option("--skip-bad", is_flag=True, help="Leave damaged images out and list them."),
         click.option("--split-seed", type=int, help="Seed of the splits.  [default: --seed]"),
     ]

@@ -27,6 +27,7 @@ from policysearch.cli.run_options import (
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
+        "policysearch search reviews.csv    # columns text and label",
         "policysearch search words/ --group-pattern '_([a-z]+)_'    # WAV, FLAC or OGG",
         "policysearch search ArrowHead/    # time series, a folder of .ts files",
         "policysearch search my_package.training:train --objective function",

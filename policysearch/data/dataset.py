@@ -47,6 +47,7 @@ class Dataset:
       x: Samples along the first axis. Images: `(n, C, H, W)`, uint8, uint16, or float32 in [0, 1].
         Series: `(n, C, L)`, float32; NaN is a missing value.
         Clips: `(n, C, T)`, float32, full scale from -1 to 1; silence behind their lengths.
+        Texts: `(n,)`, strings.
       y: Class of each sample: `(n,)` int64 in 0 .. n_classes - 1.
       classes: Name of each class; `classes[y[i]]` names the class of sample `i`.
       groups: What each sample belongs to and must not be split from (track, patient, speaker):
@@ -91,6 +92,8 @@ class Dataset:
             )
         if self.modality == "image":
             _check_images(self.x)
+        if self.modality == "text":
+            _check_texts(self.x)
         if self.modality == "series":
             _check_series(self.x, self.lengths)
         if self.modality == "audio":
@@ -210,6 +213,13 @@ def _check_images(x: NDArray[Any]) -> None:
         raise DataError(f"Images must have shape (n, C, H, W), none of them 0, got {x.shape}.")
     if x.dtype.name not in IMAGE_DTYPES:
         raise DataError(f"Images must be one of {', '.join(IMAGE_DTYPES)}, got {x.dtype.name}.")
+
+
+def _check_texts(x: NDArray[Any]) -> None:
+    if x.ndim != 1 or x.dtype != object or not all(isinstance(text, str) for text in x):
+        raise DataError(
+            f"Texts must be an array of strings (n,) of dtype object, got {x.dtype} of {x.shape}."
+        )
 
 
 def _check_series(x: NDArray[Any], lengths: NDArray[np.int64] | None) -> None:

@@ -137,7 +137,7 @@ def split_duplicates(splits: Splits) -> tuple[str, ...]:
 
 def _exact(a: Dataset, b: Dataset) -> dict[int, int]:
     """First exact twin in `a` of each sample of `b` that has one."""
-    if a.x.dtype != b.x.dtype or a.x.dtype == object:
+    if a.x.dtype != b.x.dtype or (a.x.dtype == object and a.modality != "text"):
         return {}
     first: dict[bytes, int] = {}
     for i, key in enumerate(_keys(a.x)):
@@ -147,7 +147,13 @@ def _exact(a: Dataset, b: Dataset) -> dict[int, int]:
 
 def _keys(x: NDArray[Any]) -> Iterator[bytes]:
     for sample in x:
-        yield hashlib.blake2b(np.ascontiguousarray(sample).tobytes(), digest_size=16).digest()
+        is_text = isinstance(sample, str)
+        raw = (
+            sample.encode(errors="surrogatepass")
+            if is_text
+            else np.ascontiguousarray(sample).tobytes()
+        )
+        yield hashlib.blake2b(raw, digest_size=16).digest()
 
 
 def _near(a: NDArray[Any], b: NDArray[Any], wanted: NDArray[np.bool_]) -> dict[int, int]:

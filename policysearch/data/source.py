@@ -7,6 +7,7 @@ kind of file gets a loader of its own and a line here.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import os
 import re
@@ -19,6 +20,16 @@ from policysearch.data import digits
 from policysearch.data.arrays import Layout
 from policysearch.data.dataset import Dataset, Source, printable
 from policysearch.data.resize import check_image_size
+from policysearch.data.table_file import is_table
+from policysearch.data.text import (
+    TEXT_COLUMNS,
+    TextColumns,
+    has_tables,
+    holds_text_files,
+    holds_texts,
+    load_text_folder,
+    load_text_table,
+)
 from policysearch.errors import DataError, InvalidValueError, UnknownNameError, unknown_name
 from policysearch.ops.registry import OPS_VERSIONS
 
@@ -26,8 +37,8 @@ __all__ = ["Source", "load_source"]
 
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _KINDS = (
-    "Give a folder of images or sound files by class, an .npz file, time series in .ts files, "
-    "`digits`, or package.module:function."
+    "Give a folder of images, sound or .txt files by class, an .npz file, time series in .ts "
+    "files, texts in a .csv, .tsv or .jsonl file, `digits`, or package.module:function."
 )
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -40,15 +51,17 @@ def load_source(
     skip_bad: bool = False,
     group_pattern: str | None = None,
     group_column: str | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
     layout: Layout | None = None,
 ) -> Source:
     """Loads the data that `data` names.
 
     Args:
-      data: `digits`; a folder of images or sound files by class; an `.npz` file; time series in a
-        `.ts` file or
-        a folder of such files; `package.module:function`; or, from Python, what such a function
-        may return, a `Dataset` or a `Source`.
+      data: `digits`; a folder of images, sound files or `.txt` files by class; an `.npz` file; time
+        series in a `.ts` file or a folder of such files; texts in a `.csv`, `.tsv` or `.jsonl`
+        table, or a folder with such a table for each split; `package.module:function`; or, from
+        Python, what such a function may return, a `Dataset` or a `Source`.
       modality: Kind of data, such as `series`; `None` goes by the name of the file, and takes
         arrays for images.
       image_size: Side in pixels to resize to; `None` keeps images of one size up to 64 px and
@@ -56,7 +69,9 @@ def load_source(
       skip_bad: Leaves damaged files out instead of refusing.
       group_pattern: Regular expression for folders: its one group, found in each file's path
         below the class folder, names what must not straddle a split.
-      group_column: Column of a table that names the groups; tables are not read yet.
+      group_column: Column of a table that names what must not straddle a split.
+      text_column: Column of a table that holds the texts; `None` goes by the names of columns.
+      label_column: Column of a table that holds the classes; likewise.
       layout: `NCHW` or `NHWC` for arrays whose shape does not tell.
 
     Raises:
@@ -69,17 +84,19 @@ def load_source(
       ((997, 1, 8, 8), 800)
     """
     check_image_size(image_size)
-    _check_options(modality, layout, group_column)
+    columns = TextColumns(text_column, label_column, group_column)
+    _check_options(modality, layout)
     is_named = isinstance(data, (str, os.PathLike))
     kind = _kind_of(data) if is_named else "value"
     if group_pattern is not None and kind not in ("folder", "missing"):
         raise InvalidValueError(
-            "`group_pattern` is for folders of images, whose paths it is matched with. "
+            "`group_pattern` is for folders of files, whose paths it is matched with. "
             "Give an array `groups` with the other arrays."
         )
-    reading = _Reading(modality, image_size, skip_bad, group_pattern, layout)
+    reading = _Reading(modality, image_size, skip_bad, group_pattern, columns, layout)
     source = _load_named(data, kind, reading) if is_named else _load_value(data, "data", reading)
     _check_kind(source, modality)
+    _check_columns(source, columns)
     if image_size is not None and source.train.modality != "image":
         raise InvalidValueError(
             f"`image_size` is for images, got {image_size} for {source.train.modality} data."
@@ -95,6 +112,7 @@ class _Reading:
     image_size: int | None
     skip_bad: bool
     group_pattern: str | None
+    columns: TextColumns
     layout: Layout | None
 
     @property
@@ -111,16 +129,21 @@ def _check_kind(source: Source, modality: str | None) -> None:
         )
 
 
-def _check_options(modality: object, layout: object, group_column: object) -> None:
+def _check_options(modality: object, layout: object) -> None:
     if modality is not None and modality not in OPS_VERSIONS:
         raise UnknownNameError(unknown_name("modality", modality, OPS_VERSIONS))
     if layout not in (None, "NCHW", "NHWC"):
         raise InvalidValueError(f"`layout` must be 'NCHW' or 'NHWC', got {layout!r}.")
-    if group_column is not None:
-        raise InvalidValueError(
-            f"`group_column` is for tables, got {group_column!r} for images. "
-            "Use `group_pattern` with a folder, or an array `groups` in an .npz file."
-        )
+
+
+def _check_columns(source: Source, columns: TextColumns) -> None:
+    """Refuses names of columns for data that are no table."""
+    for name, value in dataclasses.asdict(columns).items():
+        if value is not None and source.train.modality != "text":
+            raise InvalidValueError(
+                f"`{name}_column` is for tables, got {value!r} for {source.train.modality} data. "
+                "Use `group_pattern` with a folder, or an array `groups` in an .npz file."
+            )
 
 
 def _kind_of(data: str | os.PathLike[str]) -> str:
@@ -167,6 +190,8 @@ def _load_folder(path: Path, reading: _Reading) -> Source:
         return load_audio_folder(
             path, skip_bad=reading.skip_bad, group_pattern=reading.group_pattern
         )
+    if (texts := _text_folder(path, reading)) is not None:
+        return texts
     if reading.modality not in (None, "image"):
         raise DataError(
             f"The folder '{printable(path)}' holds no {reading.modality} data that can be read. "
@@ -180,6 +205,32 @@ def _load_folder(path: Path, reading: _Reading) -> Source:
         skip_bad=reading.skip_bad,
         group_pattern=reading.group_pattern,
     )
+
+
+def _text_folder(path: Path, reading: _Reading) -> Source | None:
+    """The texts of a folder, if it holds any."""
+    if reading.modality not in (None, "text"):
+        return None
+    is_said = reading.modality == "text" or reading.columns.text is not None
+    if has_tables(path) if is_said else holds_texts(path):
+        if reading.group_pattern is not None:
+            raise InvalidValueError("`group_pattern` is for folders of files, not for tables.")
+        return load_text_table(path, reading.columns)
+    if is_said or holds_text_files(path):
+        return load_text_folder(
+            path, skip_bad=reading.skip_bad, group_pattern=reading.group_pattern
+        )
+    return None
+
+
+def _load_table(path: Path, reading: _Reading) -> Source:
+    is_said = reading.modality == "text" or reading.columns.text is not None
+    if not is_said and not holds_texts(path):
+        raise DataError(
+            f"'{printable(path)}' has no column known to hold texts ({', '.join(TEXT_COLUMNS)}). "
+            "Name it with --text-column."
+        )
+    return load_text_table(path, reading.columns)
 
 
 def _load_file(path: Path, reading: _Reading) -> Source:
@@ -196,6 +247,8 @@ def _load_file(path: Path, reading: _Reading) -> Source:
         from policysearch.data.series_file import load_ts
 
         return load_ts(path)
+    if is_table(path):
+        return _load_table(path, reading)
     hint = _KINDS
     if path.suffix.lower() in _PACKED:
         hint = "Unpack it and give the folder."

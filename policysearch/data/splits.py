@@ -92,13 +92,16 @@ class Splits:
     def describe(self) -> str:
         """One line: sizes and the kind of validation."""
         train = self.final.train
-        shape = " x ".join(str(n) for n in train.x.shape[1:])
+        form = " x ".join(str(n) for n in train.x.shape[1:]) + f" {train.x.dtype}"
+        if train.modality == "text":
+            form = "texts"
         grouped = ""
         if train.groups is not None:
             grouped = f" in {len(np.unique(train.groups)):,} groups"
         return (
-            f"{len(train):,} training samples{grouped} ({train.n_classes} classes, {shape} "
-            f"{train.x.dtype}), {self.kind}, {len(self.final.test):,} test samples"
+            f"{len(train):,} training samples{grouped} ({train.n_classes} classes, "
+            f"{form}), {self.kind}, "
+            f"{len(self.final.test):,} test samples"
         )
 
 

@@ -44,11 +44,15 @@ class Thesaurus:
     synonyms: NDArray[np.int32] = field(repr=False)
     digest: str = ""
 
+    @functools.cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words)}
+
     def of(self, word: str) -> tuple[str, ...]:
         """Synonyms of a word; none when the word is not known."""
-        if word not in self.words:
+        i = self._numbers.get(word)
+        if i is None:
             return ()
-        i = self.words.index(word)
         return tuple(self.words[j] for j in self.synonyms[self.first[i] : self.first[i + 1]])
 
 

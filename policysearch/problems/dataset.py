@@ -164,6 +164,9 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
             image_size=config.image_size,
             skip_bad=config.skip_bad,
             group_pattern=config.group_pattern,
+            group_column=config.group_column,
+            text_column=config.text_column,
+            label_column=config.label_column,
         )
     splits = make_splits(
         source,

@@ -102,6 +102,16 @@ class TorchProxy(abc.ABC):
         result: Tensor = self.network(x)
         return result
 
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Changes the weights after each batch."""
+        return torch.optim.SGD(
+            self.network.parameters(),
+            lr=self._training.learning_rate,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=self._training.weight_decay,
+        )
+
     def training_inputs(self, indices: NDArray[np.int64], drawn: Drawn) -> Tensor:
         """Augmented training samples as inputs; faster where the data lie on the device."""
         return self.inputs(self.augmented(self._train.take(indices), drawn, self._policy))
@@ -110,13 +120,7 @@ class TorchProxy(abc.ABC):
         """Trains to the last epoch, from scratch or from what another proxy has learned."""
         if start is not None:
             self.network.load_state_dict(start)
-        optimizer = torch.optim.SGD(
-            self.network.parameters(),
-            lr=self._training.learning_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=self._training.weight_decay,
-        )
+        optimizer = self.optimizer()
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             self._training.learning_rate,

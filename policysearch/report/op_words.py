@@ -76,7 +76,26 @@ SERIES_PHRASES: dict[str, str] = {
     "window_warp": "run {m} of its length at half or double speed",
     "permutation": "cut it into {m} and shuffle them",
 }
-_PHRASES = {"image": IMAGE_PHRASES, "audio": AUDIO_PHRASES, "series": SERIES_PHRASES}
+TEXT_PHRASES: dict[str, str] = {
+    "identity": "leave it as it is",
+    "synonym_replace": "replace {m} of its words by synonyms",
+    "random_insert": "insert synonyms of its words at random places, {m} of its length",
+    "random_swap": "swap pairs of random words, {m} of its length",
+    "random_delete": "remove {m} of its words",
+    "unk_dropout": "replace {m} of its words by the sign for an unknown word",
+    "punctuation_insert": "insert punctuation marks before {m} of its words",
+    "tfidf_substitute": "replace {m} of its words, those that say least, by random ones",
+    "keyboard_typo": "mistype {m} of its letters",
+    "char_swap": "swap {m} of its characters with the next one",
+    "char_delete": "leave out {m} of its characters",
+    "span_crop": "cut {m} of its words off its ends",
+}
+_PHRASES = {
+    "image": IMAGE_PHRASES,
+    "audio": AUDIO_PHRASES,
+    "series": SERIES_PHRASES,
+    "text": TEXT_PHRASES,
+}
 
 
 def call_text(call: OpCall, modality: str) -> str:
