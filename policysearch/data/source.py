@@ -58,7 +58,7 @@ def load_source(
     """Loads the data that `data` names.
 
     Args:
-      data: `digits`; a folder of images, sound files or `.txt` files by class; an `.npz` file; time
+      data: `digits`; a folder of images, sounds or `.txt` files by class; an `.npz` file; time
         series in a `.ts` file or a folder of such files; texts in a `.csv`, `.tsv` or `.jsonl`
         table, or a folder with such a table for each split; `package.module:function`; or, from
         Python, what such a function may return, a `Dataset` or a `Source`.

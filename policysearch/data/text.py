@@ -67,17 +67,17 @@ def has_tables(path: Path) -> bool:
 
 
 def holds_text_files(path: Path) -> bool:
-    """Whether there are `.txt` files in folders below a folder, and no images among the first."""
-    n_seen, is_found = 0, False
+    """Whether `.txt` files lie in several folders below a folder, and no images among the first."""
+    n_seen, n_folders = 0, 0
     for folder, _, names in os.walk(path):
         suffixes = {os.path.splitext(name)[1].lower() for name in names[:_MAX_SOUNDED]}
         if suffixes & IMAGES.suffixes:
             return False
-        is_found = is_found or (Path(folder) != path and not suffixes.isdisjoint({".txt"}))
+        n_folders += Path(folder) != path and ".txt" in suffixes
         n_seen += len(names)
         if n_seen > _MAX_SOUNDED:
             break
-    return is_found
+    return n_folders > 1
 
 
 def _tables_of(folder: Path) -> dict[str, list[Path]]:

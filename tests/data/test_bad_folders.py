@@ -59,7 +59,8 @@ def test_devices_are_refused():
     [
         ("x.zip", "Unpack it"),
         ("x.npy", "numpy.savez"),
-        ("x.csv", "Give a folder of images or sound files by class, an .npz"),
+        ("x.csv", "no column known to hold texts"),
+        ("x.abc", "Give a folder of images, sound or .txt files by class, an .npz"),
     ],
 )
 def test_other_files_are_refused_with_a_hint(tmp_path, name, hint):
