@@ -67,7 +67,7 @@ def has_tables(path: Path) -> bool:
 
 
 def holds_text_files(path: Path) -> bool:
-    """Whether `.txt` files lie in several folders below a folder, and no images among the first."""
+    """Whether `.txt` files lie in several folders below one, and no images among the first."""
     n_seen, n_folders = 0, 0
     for folder, _, names in os.walk(path):
         suffixes = {os.path.splitext(name)[1].lower() for name in names[:_MAX_SOUNDED]}
