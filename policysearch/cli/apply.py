@@ -1,4 +1,4 @@
-"""`policysearch apply`: a policy on a folder of files, for trainers that only read files."""
+"""`policysearch apply`: a policy on files, for trainers that only read files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from policysearch.cli.commands import examples
 
 if TYPE_CHECKING:
     from policysearch.cli.augment_folder import Found, Report, Store
+    from policysearch.policy import Policy
 
 
 def _folder(context: click.Context, option: click.Parameter, value: str) -> Path:
@@ -27,6 +28,7 @@ def _folder(context: click.Context, option: click.Parameter, value: str) -> Path
         "policysearch apply trivialaugment-wide photos/ out/ --seed 7",
         "policysearch apply run/policy.json photos/ out/ --skip-bad --json",
         "policysearch apply audiomentations words/ out/ --copies 4    # WAV, FLAC, OGG",
+        "policysearch apply eda reviews.csv augmented.csv --copies 4",
     )
 )
 @click.argument("policy")
@@ -37,10 +39,11 @@ def _folder(context: click.Context, option: click.Parameter, value: str) -> Path
     type=click.IntRange(1, 10_000),
     default=1,
     show_default=True,
-    help="Augmented copies of each file.",
+    help="Augmented copies of each sample.",
 )
 @click.option("--seed", default=0, show_default=True, help="Root seed.")
-@click.option("--force", "is_forced", is_flag=True, help="Write into a DST that is not empty.")
+@click.option("--force", "is_forced", is_flag=True, help="Write into a DST that is there.")
+@click.option("--text-column", help="Column of a table that holds the texts.")
 @click.option("--skip-bad", is_flag=True, help="Leave damaged files out and list them.")
 @click.option("--json", "is_json", is_flag=True, help="Write what was done as JSON.")
 @click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only problems.")
@@ -51,21 +54,27 @@ def command(
     copies: int,
     seed: int,
     is_forced: bool,
+    text_column: str | None,
     skip_bad: bool,
     is_json: bool,
     is_quiet: bool,
 ) -> None:
-    """Augment the images or sounds of folder SRC with POLICY into folder DST.
+    """Augment images or sounds of folder SRC, or texts of table SRC, with POLICY into DST.
 
     Sub-folders and formats stay; photos/cats/1.png becomes DST/cats/1.aug0.png. PNG, BMP, PPM and
     lossless WebP stay lossless, JPEG is written at quality 95; sounds keep their rate, depth and
     length. A file always becomes the same, whatever lies beside it: the result depends on the
     seed, its path below SRC, and the copy.
+
+    A table is a .csv or .tsv file with a column of texts; the other columns stay.
     """
     from policysearch.errors import DataError
     from policysearch.named import resolve_policy
 
     chosen = resolve_policy(policy).policy
+    if chosen.modality == "text":
+        _apply_to_table(chosen, src, dst, text_column, copies, seed, is_forced, is_json, is_quiet)
+        return
     from policysearch.cli.augment_folder import (
         augment,
         bad_text,
@@ -93,6 +102,30 @@ def command(
     if report.n_written == 0:
         raise DataError(f"No {kind.one} in '{src}' can be augmented:\n{bad_text(report.bad)}")
     _tell(report, found, store, dst, copies, is_json=is_json, is_quiet=is_quiet)
+
+
+def _apply_to_table(
+    policy: Policy,
+    src: Path,
+    dst: Path,
+    column: str | None,
+    copies: int,
+    seed: int,
+    is_forced: bool,
+    is_json: bool,
+    is_quiet: bool,
+) -> None:
+    from policysearch.cli.augment_table import augment_table
+    from policysearch.cli.output import emit, emit_json, escaped_line
+
+    n = augment_table(
+        policy, src, dst, column=column, n_copies=copies, seed=seed, is_forced=is_forced
+    )
+    if is_json:
+        emit_json({"out": str(dst), "written": n, "copies": copies})
+    elif not is_quiet:
+        each = "" if copies == 1 else f", {copies} of each of {n // copies:,}"
+        emit(f"Wrote {n:,} texts to {escaped_line(dst)}{each}.")
 
 
 def _tell(

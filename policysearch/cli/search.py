@@ -140,6 +140,7 @@ def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None
     """Writes the table of arms, the sentence, the files and the next commands."""
     from policysearch.cli.output import emit, emit_paragraph, escaped_line
     from policysearch.cli.verdict_table import emit_verdict
+    from policysearch.named import resolve_policy
 
     place = escaped_line(where)
     if not is_quiet and verdict["arms"]:
@@ -161,5 +162,6 @@ def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None
         emit()
         emit("Next:")
         emit(f"  policysearch show {place}                      # the policy in words")
-        emit(f"  policysearch show {place} --sheet sheet.png    # and in pictures")
+        if resolve_policy(where).policy.modality == "image":
+            emit(f"  policysearch show {place} --sheet sheet.png    # and in pictures")
         emit(f'  transform = policysearch.load_policy("{place}/policy.json")  # in Python')

@@ -1,4 +1,4 @@
-"""`policysearch show`: a policy or a run in words, and as a sheet of pictures."""
+"""`policysearch show`: a policy or a run in words, and as pictures or sentences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from policysearch.cli.commands import examples
+
+_MAX_SHOWN = 400  # characters of a text
 
 if TYPE_CHECKING:
     from policysearch.policy_json import PolicyDocument
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         "policysearch show trivialaugment-wide       # a policy that ships",
         "policysearch show run --sheet sheet.png --images photos/",
         "policysearch show run/policy.json --json | jq .summary",
+        "policysearch show eda --texts reviews.csv   # what it makes of sentences",
     )
 )
 @click.argument("policy", metavar="POLICY_OR_RUN")
@@ -32,11 +35,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the sheet takes images from: a folder, an .npz, as for `search`.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the draws on the sheet.")
+@click.option(
+    "--texts", metavar="DATA", help="Where a text policy takes its examples from: as for `search`."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the draws shown.")
 @click.option("--follow", "is_followed", is_flag=True, help="Tell a run's progress till its end.")
 @click.option("--json", "is_json", is_flag=True, help="Write JSON.")
 def command(
-    policy: str, sheet: str | None, images: str, seed: int, is_followed: bool, is_json: bool
+    policy: str,
+    sheet: str | None,
+    images: str,
+    texts: str | None,
+    seed: int,
+    is_followed: bool,
+    is_json: bool,
 ) -> None:
     """Explain a policy: a file, a shipped name, or the directory of a run.
 
@@ -56,11 +68,12 @@ def command(
 
         write_sheet(Path(sheet), document, policy, images, seed)
         say(f"Drawn: {sheet}")
+    shown = _examples(document, texts, seed)
     if is_json:
-        emit_json(_as_dict(document, run))
+        emit_json(_as_dict(document, run) | ({"examples": shown} if shown else {}))
         return
     if document is not None:
-        _show_policy(document, policy)
+        _show_policy(document, policy, shown)
     if run is not None:
         _show_run(run, policy, is_finished=document is not None)
 
@@ -73,6 +86,38 @@ def _follow(text: str, *, is_json: bool) -> None:
     if not is_run(Path(text)):
         raise InvalidValueError(f"`--follow` needs a run: '{text}' holds no {LEDGER}.")
     follow_run(Path(text), is_json=is_json)
+
+
+def _examples(
+    document: PolicyDocument | None, texts: str | None, seed: int
+) -> list[dict[str, str]]:
+    """What a text policy makes of sentences; none for another one."""
+    import dataclasses
+
+    if document is None or document.policy.modality != "text":
+        if texts is not None and document is not None:
+            from policysearch.errors import InvalidValueError
+
+            raise InvalidValueError(
+                f"`--texts` is for text policies, this one is for {document.policy.modality} data."
+            )
+        return []
+    if not document.policy.sub_policies:
+        return []
+    from policysearch.report.text_examples import SENTENCES, text_examples
+
+    sentences = SENTENCES if texts is None else _few_texts(texts)
+    found = text_examples(document.policy, sentences, seed)
+    return [dataclasses.asdict(example) for example in found]
+
+
+def _few_texts(data: str) -> list[str]:
+    """The first texts of each class in turn."""
+    from policysearch.data import load_source
+
+    train = load_source(data, modality="text").train
+    firsts = [(train.y == label).nonzero()[0][:2] for label in range(train.n_classes)][:3]
+    return [train.x[i] for rows in firsts for i in rows]
 
 
 def _check_sheet_path(path: Path) -> None:
@@ -132,7 +177,7 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
     return result
 
 
-def _show_policy(document: PolicyDocument, text: str) -> None:
+def _show_policy(document: PolicyDocument, text: str, shown: list[dict[str, str]]) -> None:
     from policysearch.cli.output import emit, emit_paragraph, escaped_line
     from policysearch.report.words import mix_sentence, schedule_sentence, summary_sentence
 
@@ -151,8 +196,21 @@ def _show_policy(document: PolicyDocument, text: str) -> None:
             f"outside the image is {fill}. Operations as in {policy.ops_version}; "
             f"digest {policy.digest()}."
         )
+    _show_examples(shown)
     _show_provenance(document)
     _show_verdict(document)
+
+
+def _show_examples(shown: list[dict[str, str]]) -> None:
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+
+    if not shown:
+        return
+    emit()
+    emit("What it makes of sentences")
+    for example in shown:
+        emit_paragraph(escaped_line(example["before"])[:_MAX_SHOWN], "  - ", "    ")
+        emit_paragraph(escaped_line(example["after"])[:_MAX_SHOWN], "    > ", "      ")
 
 
 def _show_blocks(document: PolicyDocument) -> None:

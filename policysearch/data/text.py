@@ -154,8 +154,8 @@ def _read_text(path: Path) -> _Text | str:
 def _part(table: Table, columns: TextColumns, *, is_group_read: bool) -> tuple[_Part, list[str]]:
     """Texts, labels and groups of a table, and what was chosen by itself."""
     notices = []
-    label = columns.label or _guessed(table, LABEL_COLUMNS, "labels", "--label-column")
-    text = columns.text or _guessed(table, TEXT_COLUMNS, "texts", "--text-column", but=label)
+    label = columns.label or guessed_column(table, LABEL_COLUMNS, "labels", "--label-column")
+    text = columns.text or guessed_column(table, TEXT_COLUMNS, "texts", "--text-column", but=label)
     if columns.text is None or columns.label is None:
         notices.append(f"Texts are in column '{printable(text)}', labels in '{printable(label)}'.")
     labels = [cell.strip() for cell in table.column(label, "--label-column")]
@@ -179,7 +179,7 @@ def _part(table: Table, columns: TextColumns, *, is_group_read: bool) -> tuple[_
     return _Part(texts, labels, names, groups), notices
 
 
-def _guessed(
+def guessed_column(
     table: Table, known: Sequence[str], what: str, option: str, but: str | None = None
 ) -> str:
     """The column that by its name holds texts or labels, or the only one that is left."""
