@@ -60,3 +60,13 @@ def test_a_simulated_search_reports_what_it_asked_of_the_driver() -> None:
     assert 0.5 < found["utilisation"] <= 1
     assert found["virtual_seconds"] > 60 * 20 / 5
     assert found["ledger_writes"] <= 60 + 1
+
+
+def test_every_operation_on_text_is_measured_on_numbers_and_strings() -> None:
+    from policysearch.ops.registry import op_table
+
+    command = [sys.executable, str(BENCHMARKS / "modality_text.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    measured = [line.split()[0] for line in done.stdout.splitlines()]
+    assert measured == [name for name in op_table("text") if name != "identity"]
+    assert all(" ids " in line and " strings " in line for line in done.stdout.splitlines())
