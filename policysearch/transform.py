@@ -281,12 +281,10 @@ class PolicyTransform(torch.nn.Module):
         """
         if not (self.training and self.policy.sub_policies):
             return list(samples)
-        one_by_one = self._modality.one_by_one(self.draw(index, epoch, progress), self.policy)
-        results = []
-        for row, sample in enumerate(samples):
-            batch, restore = self._take_in(sample)
-            results.append(restore(one_by_one.apply(batch, row)))
-        return results
+        taken = [self._take_in(sample) for sample in samples]
+        drawn = self.draw(index, epoch, progress)
+        augmented = self._modality.each([batch for batch, _ in taken], drawn, self.policy)
+        return [restore(x) for x, (_, restore) in zip(augmented, taken, strict=True)]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ahead": None}

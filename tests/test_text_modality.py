@@ -153,3 +153,10 @@ def test_loader_workers_give_the_same_texts():
         loader = torch.utils.data.DataLoader(data, batch_size=4, num_workers=n_workers)
         seen.append([(list(x), y.tolist()) for x, y in loader])
     assert seen[0] == seen[1]
+
+
+def test_each_gives_what_single_calls_give():
+    transform = transform_of(("random_delete", 0.3), ("keyboard_typo", 0.1))
+    together = transform.each(TEXTS, range(len(TEXTS)), 3)
+    assert together == [transform(text, index=i, epoch=3) for i, text in enumerate(TEXTS)]
+    assert transform.each([], [], 0) == []

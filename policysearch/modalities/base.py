@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,11 @@ class Modality(abc.ABC):
     def one_by_one(self, drawn: Drawn, policy: Policy) -> OneByOne:
         """Applies drawn rows to single samples that come one after the other."""
         return OneByOne(self, drawn, policy)
+
+    def each(self, batches: Sequence[Batch], drawn: Drawn, policy: Policy) -> list[Any]:
+        """Applies drawn rows to batches of one sample each; returns the `x` of each."""
+        one_by_one = self.one_by_one(drawn, policy)
+        return [one_by_one.apply(batch, row) for row, batch in enumerate(batches)]
 
 
 class OneByOne:

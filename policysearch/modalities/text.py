@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,13 @@ class TextModality(Modality):
         return settings.kernels.apply(
             batch.x, drawn.ops, drawn.op_index, drawn.magnitude, drawn.extra
         )
+
+    def each(self, batches: Sequence[Batch], drawn: Drawn, policy: Policy) -> list[Any]:
+        """All at once, which is ten times as fast (see `Modality`)."""
+        if not batches:
+            return []
+        together = Batch([batch.x[0] for batch in batches], settings=batches[0].settings)
+        return [[text] for text in self.apply(together, drawn, policy)]
 
     def settings(
         self, told: Any, thesaurus: Any = None, unknown: Any = None, **said: Any
