@@ -13,7 +13,7 @@ demo: .venv/run-time
 	$(BIN)/policysearch search digits --train-size 100 --verdict-seeds 10
 
 test: .venv/development
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-interop: .venv-interop/ready
 	.venv-interop/bin/python -m pytest tests/interop
