@@ -81,3 +81,14 @@ def test_a_program_of_ones_own_is_compared_with(tmp_path) -> None:
 def test_batches_of_sound_are_augmented_in_a_training() -> None:
     accuracy = load_example("train_audio")["main"]()
     assert accuracy > 0.7  # a third by guessing
+
+
+def test_series_are_trained_on_with_their_lengths(monkeypatch, capsys) -> None:
+    example = load_example("train_series")
+    monkeypatch.setattr("sys.argv", ["train_series.py", "--epochs", "15"])
+    example["main"]()
+    first = capsys.readouterr().out
+    example["main"]()
+    assert capsys.readouterr().out == first, "equal seeds give equal trainings"
+    without, with_policy = (line.split()[2] for line in first.splitlines())
+    assert without != with_policy

@@ -51,6 +51,8 @@ def source_from_series(
       DataError: When channels differ in number, or a split has a class that training has not.
     """
     found = list(notices)
+    if "train" not in parts:
+        raise DataError(f"{name} must hold training series, found only: {listed(list(parts))}.")
     for part, raw in parts.items():
         if not raw.samples:
             raise DataError(f"The {part} split of {name} must hold series, found none.")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from policysearch.data.dataset import Source, printable
 from policysearch.data.resize import check_memory
 from policysearch.data.series import RawSeries, source_from_series
+from policysearch.data.series_csv import is_long_form, load_series_csv
 from policysearch.errors import DataError
 
 SUFFIX = ".ts"
@@ -26,9 +27,19 @@ _MAX_PROBLEMS = 10
 _BYTES_PER_VALUE = 2
 
 
-def is_series_folder(path: Path) -> bool:
-    """Whether a folder holds a `.ts` file of training series."""
-    return bool(_files(path, "TRAIN"))
+def load_series_folder(path: Path) -> Source | None:
+    """Loads the series that a folder holds: `*_TRAIN.ts`, or `train.csv` in long form.
+
+    Returns:
+      `None` for a folder that holds neither.
+    """
+    if _files(path, "TRAIN"):
+        return load_ts(path)
+    tables = {part.lower(): path / f"{part.lower()}.csv" for part in _PARTS}
+    if not is_long_form(tables["train"]):
+        return None
+    files = {part: file for part, file in tables.items() if file.is_file()}
+    return load_series_csv(files, path.name)
 
 
 def load_ts(path: Path) -> Source:

@@ -179,13 +179,16 @@ def _load_named(data: str | os.PathLike[str], kind: str, reading: _Reading) -> S
 
 
 def _load_folder(path: Path, reading: _Reading) -> Source:
-    from policysearch.data.audio_folder import is_sound_folder, load_audio_folder
-    from policysearch.data.series_file import is_series_folder, load_ts
+    if reading.modality in (None, "series"):
+        from policysearch.data.series_file import load_series_folder
 
-    if is_series_folder(path) and reading.modality in (None, "series"):
-        if reading.group_pattern is not None:
-            raise InvalidValueError("`group_pattern` is for folders of images, not of series.")
-        return load_ts(path)
+        series = load_series_folder(path)
+        if series is not None:
+            if reading.group_pattern is not None:
+                raise InvalidValueError("`group_pattern` is for samples in files of their own.")
+            return series
+    from policysearch.data.audio_folder import is_sound_folder, load_audio_folder
+
     if reading.modality == "audio" or (reading.modality is None and is_sound_folder(path)):
         return load_audio_folder(
             path, skip_bad=reading.skip_bad, group_pattern=reading.group_pattern
@@ -247,6 +250,11 @@ def _load_file(path: Path, reading: _Reading) -> Source:
         from policysearch.data.series_file import load_ts
 
         return load_ts(path)
+    if path.suffix.lower() == ".csv" and reading.modality in (None, "series"):
+        from policysearch.data.series_csv import is_long_form, load_series_csv
+
+        if reading.modality == "series" or is_long_form(path):
+            return load_series_csv({"train": path}, path.stem)
     if is_table(path):
         return _load_table(path, reading)
     hint = _KINDS

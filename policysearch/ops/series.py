@@ -44,7 +44,7 @@ SERIES_OPS: tuple[OpSpec, ...] = (
         "frequency_noise", "value",
         "Turns the phase of each frequency by m times a normal number, and scales its amplitude "
         "by exp of another.",
-        "RT section 4.3 (amplitude and phase perturbations); range to 0.3 is ours",
+        "RT (amplitude and phase perturbations); range to 0.3 is ours",
         units=("rad",), high=0.3, maximum=3.0, n_draws=2,
     ),
     OpSpec(
