@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import sys
 import tarfile
 import tempfile
@@ -152,7 +153,7 @@ def main() -> None:
     }
     described = {
         "command": "python benchmarks/modality_audio.py",
-        "machine": machine(),
+        "machine": machine() | {"load_average": round(os.getloadavg()[0], 1)},
         "versions": versions,
         "clips": {"n": N_CLIPS, "samples": N_SAMPLES, "sample_rate": RATE, "threads": 1},
     }

@@ -33,4 +33,5 @@ def source_of_kind(
         )
     if modality == "series":
         return source_from_series_arrays(arrays, name=name, notices=notices)
-    raise DataError(f"Arrays cannot hold {modality} data ({name}).")
+    hint = " Give a folder of WAV, FLAC or OGG files by class." if modality == "audio" else ""
+    raise DataError(f"Arrays cannot hold {modality} data ({name}).{hint}")

@@ -33,6 +33,7 @@ def test_a_folder_of_sounds_ends_in_a_verdict_and_a_policy_that_loads(whistles, 
     words = ["search", str(whistles), "--group-pattern", r"speaker(\d)", "--out", str(out)]
     few = ["--trials", "8", "--epochs", "1", "--candidates", "1", "--confirm-seeds", "1"]
     few += ["--verdict-seeds", "2", "--workers", "1", "--val-share", "0.25"]
+    few += ["--search-anyway"]  # so short a training learns nothing that could be raised
     assert cli.main([*words, *few]) == 0
     verdict = json.loads((out / "verdict.json").read_text())
     names = {arm["name"] for arm in verdict["arms"]}
@@ -45,6 +46,14 @@ def test_a_folder_of_sounds_ends_in_a_verdict_and_a_policy_that_loads(whistles, 
     capsys.readouterr()
     assert cli.main(["show", str(out)]) == 0
     assert "clip" in capsys.readouterr().out
+
+
+def test_arrays_are_no_sound_and_what_is_is_said(tmp_path, capsys):
+    x = np.zeros((4, 1, 50), dtype=np.float32)
+    np.savez(tmp_path / "x.npz", x_train=x, y_train=[0, 1, 0, 1])
+    words = ["compare", str(tmp_path / "x.npz"), "none", "default", "--modality", "audio"]
+    assert cli.main([*words, "--out", str(tmp_path / "c")]) == 2
+    assert "Give a folder of WAV, FLAC or OGG files by class" in capsys.readouterr().err
 
 
 def test_policies_for_images_are_refused_before_training(whistles, tmp_path, capsys):
