@@ -68,9 +68,9 @@ def test_settings_of_other_kinds_of_data_are_refused(tmp_path):
     with pytest.raises(InvalidValueError, match="`sample_rate` is for audio policies"):
         transform_of(("random_swap", 0.2), sample_rate=8000)
     with pytest.raises(InvalidValueError, match="`thesaurus` is for text policies"):
-        policysearch.load_policy("none", thesaurus=tmp_path / "a.tsv")
+        policysearch.load_policy("randaugment", thesaurus=tmp_path / "a.tsv")
     with pytest.raises(InvalidValueError, match="`unknown` is for text policies"):
-        policysearch.load_policy("none", unknown="[MASK]")
+        policysearch.load_policy("randaugment", unknown="[MASK]")
     with pytest.raises(InvalidValueError, match="texts have none"):
         transform_of(("random_swap", 0.2))("a b", lengths=[2])
 
