@@ -2,7 +2,7 @@
 
 The shipped table comes from WordNet 3.0 (see `data/WORDNET-LICENSE`, `scripts/build_synonyms.py`).
 A file of synonyms comes from outside: it is bounded in size, read as plain text, and nothing in a
-policy names a path to one. A policy found with an own file says so by the digest of its content.
+policy names a path to one. The digest of its content tells two files apart.
 """
 
 from __future__ import annotations
