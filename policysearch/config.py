@@ -65,7 +65,8 @@ class SearchConfig(BaseModel):
       group_column: Column of a table that names what must not straddle a split.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
-        passes (`calibrated`), which is cheaper.
+        passes (`calibrated`), which is cheaper. For comparison: `random`, and what others do,
+        `fast-autoaugment` and `deepaugment` (see `policysearch.samplers.strategies`).
       objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
         half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
         say of augmented data (`density`); `auto` chooses. The confirmation trains from scratch.
@@ -126,7 +127,9 @@ class SearchConfig(BaseModel):
     space: str | None = None
     modality: str | None = None
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    strategy: Literal["screened", "calibrated"] = "calibrated"
+    strategy: Literal["screened", "calibrated", "random", "fast-autoaugment", "deepaugment"] = (
+        "calibrated"
+    )
     trials: Count = 24
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)

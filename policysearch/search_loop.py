@@ -20,8 +20,7 @@ from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to
 from policysearch.pruning import MedianPruning, ReportPruning
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Sampler
-from policysearch.samplers.optuna_backed import OptunaSampler
-from policysearch.samplers.staged import StagedSampler
+from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.space import SearchSpace
 from policysearch.trial import Outcome, Replicate, Suggestion, Task, Trial
 
@@ -57,10 +56,15 @@ class SearchLoop:
         self._space = space
         self._replicates = replicates
         self._n_epochs = n_epochs
-        inner = OptunaSampler(space, run.config.seed, run.config.sampler)
-        self.sampler: Sampler = StagedSampler(
-            space, baselines, n_planned, inner, run.config.seed, run.config.strategy
+        plan = Plan(
+            space=space,
+            warm_start=baselines,
+            n_trials=n_planned,
+            n_folds=len({replicate.fold for replicate in replicates}),
+            seed=run.config.seed,
+            algorithm=run.config.sampler,
         )
+        self.sampler: Sampler = STRATEGIES[run.config.strategy].make(plan)
         self._pruning = MedianPruning()
         self._report_pruning = ReportPruning()
         self._n_trials = self._config.trials
@@ -141,7 +145,7 @@ class SearchLoop:
         return Task(
             trial_key(number),
             suggestion.policy,
-            self._replicates,
+            tuple(r for r in self._replicates if r.fold in (suggestion.folds or (r.fold,))),
             self._n_epochs,
             thresholds,
             suggestion.probes,

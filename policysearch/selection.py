@@ -17,7 +17,7 @@ import numpy as np
 
 from policysearch.errors import RunError
 from policysearch.policy import Policy
-from policysearch.trial import Trial
+from policysearch.trial import FINAL, Trial
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,12 @@ def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) ->
 
     Designed policies and the rest take turns, best first: the lowest of many noisy scores belongs
     to a lucky policy more often than to a good one, so designed ones keep half of the places.
+    Where a strategy has said what it found, there is nothing else to confirm.
     """
     ranked = sorted(
         (t for t in trials if t.score is not None), key=lambda t: (t.score or 0.0, t.number)
     )
+    ranked = [t for t in ranked if t.suggestion.origin.startswith(FINAL)] or ranked
     designed = [t for t in ranked if t.suggestion.is_designed]
     others = [t for t in ranked if not t.suggestion.is_designed]
     turns = itertools.chain.from_iterable(itertools.zip_longest(designed, others))

@@ -30,6 +30,7 @@ from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
+from policysearch.samplers.strategies import STRATEGIES
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator, rung_seed
 from policysearch.selection import Selection
@@ -97,7 +98,9 @@ class Study:
                 f"Space '{space.name}' has nothing to search. Compare its policy with others: "
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
-        self.space: SearchSpace = self.problem.restricted(space).gentler(config.range_share)
+        strategy = STRATEGIES[config.strategy]
+        gentle = self.problem.restricted(space).gentler(config.range_share)
+        self.space: SearchSpace = strategy.shaped(gentle)
         self.baselines = self.problem.baselines(self.space)
         self._seconds: float | None = None
 

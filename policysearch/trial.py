@@ -15,6 +15,8 @@ from policysearch.policy import Policy
 
 Rung = Literal["search", "confirm", "verdict"]
 State = Literal["complete", "pruned", "failed"]
+#: Begins the origin of a policy that is what a strategy has found: no other is confirmed.
+FINAL = "final:"
 FailureKind = Literal["error", "crash", "timeout", "memory", "not_finite"]
 
 
@@ -162,6 +164,7 @@ class Suggestion:
       params: Its parameters in the space; `None` for a policy from outside the space.
       state: What the sampler wants back with the trial (plain data), such as its generation.
       probes: What the trained networks are asked beside their score (see `Task`).
+      folds: Where it is to be tried; empty: on all folds.
     """
 
     policy: Policy
@@ -169,6 +172,7 @@ class Suggestion:
     params: Mapping[str, float | int | str] | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     probes: Mapping[str, Policy] = field(default_factory=dict, compare=False)
+    folds: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def is_designed(self) -> bool:

@@ -39,7 +39,7 @@ ADAPTERS = {
     "sqlalchemy": {"exporters"},
     "tensorboard": {"exporters"},
     "soundfile": {"data"},
-    "sklearn": {"data"},
+    "sklearn": {"data", "samplers"},
     "ray": {"engines"},
 }
 

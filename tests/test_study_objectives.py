@@ -19,7 +19,7 @@ from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.problems import dataset
 
-OTHERS = sorted(set(OBJECTIVES) - {"from_scratch"})
+OTHERS = ("shared_checkpoint", "density")
 
 
 @pytest.mark.parametrize("objective", OTHERS)
@@ -83,7 +83,7 @@ def test_the_choice_of_auto_is_written_down(tmp_path):
 def test_a_budget_holds_more_policies_that_are_scored_for_less(monkeypatch):
     monkeypatch.setattr(dataset, "seconds_per_epoch", lambda *_: 1.0)
     needed = {}
-    for objective in OBJECTIVES:
+    for objective in ("from_scratch", *OTHERS):
         config = make_config(SETTINGS | {"objective": objective, "budget_seconds": 1.0})
         with pytest.raises(InvalidValueError, match="too small") as refused:
             study.Study(config, silent).plan()
@@ -92,3 +92,27 @@ def test_a_budget_holds_more_policies_that_are_scored_for_less(monkeypatch):
     for objective, seconds in needed.items():
         expected = needed["from_scratch"] * OBJECTIVES[objective].cost
         assert seconds == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("strategy", ["random", "fast-autoaugment", "deepaugment"])
+def test_strategies_of_others_go_through_the_same_run_and_resume(tmp_path, strategy):
+    settings = {"strategy": strategy, "trials": 24, "candidates": 3}
+    out = search(tmp_path, **settings)
+    undisturbed = result_of(out)
+    records = read_ledger(out / "ledger.jsonl")
+    origins = {r["number"]: r["origin"] for r in records if r.get("event") == "trial"}
+    assert undisturbed["header"]["strategy"] == strategy
+    lines = (out / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "ledger.jsonl").write_bytes(b"".join(lines[:16]))
+    study.resume(out, silent, with_formula(tmp_path))
+    assert result_of(out) == undisturbed
+    names = [r.split("/")[1] for r in recorded(out) if r.startswith("confirm/trial-")]
+    confirmed = {name.removesuffix("-pruned") for name in names}
+    if strategy == "fast-autoaugment":
+        merged = {f"trial-{i}" for i, origin in origins.items() if origin == "final:merged"}
+        assert undisturbed["header"]["folds"] == 5
+        assert merged == {"trial-11", "trial-23"}
+        assert confirmed
+        assert confirmed <= merged  # equal policies are confirmed once
+    else:
+        assert len(confirmed) == 3

@@ -39,11 +39,12 @@ from policysearch.cli.run_options import (
 @click.option("--space", help="Name or YAML file.  [default: opwise for the kind of data]")
 @click.option(
     "--strategy",
-    type=click.Choice(["screened", "calibrated"]),
+    type=click.Choice(["screened", "calibrated", "random", "fast-autoaugment", "deepaugment"]),
     default="calibrated",
     show_default=True,
     help="How single operations are judged: by forward passes of networks trained without "
-    "augmentation, or by trainings with each of them (give 120 trials).",
+    "augmentation, or by trainings with each of them (give 120 trials). The others are there to "
+    "be compared with.",
 )
 @click.option(
     "--sampler",

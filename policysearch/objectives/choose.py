@@ -7,7 +7,7 @@ from typing import Protocol
 
 from policysearch.data.splits import SearchData
 from policysearch.objectives.base import Objective
-from policysearch.objectives.density import Density
+from policysearch.objectives.density import BestOfFive, Density
 from policysearch.objectives.from_scratch import FromScratch
 from policysearch.objectives.shared_checkpoint import SharedCheckpoint
 from policysearch.proxies.base import ProxySettings
@@ -31,9 +31,15 @@ OBJECTIVES: Mapping[str, ObjectiveOfFolds] = {
     "from_scratch": FromScratch,
     "shared_checkpoint": SharedCheckpoint,
     "density": Density,
+    "best_of_five": BestOfFive,
 }
 
 
-def objective_for(name: str) -> str:
-    """The objective that a name stands for: itself, or the choice of `auto`."""
-    return "from_scratch" if name == "auto" else name
+#: What `auto` is, where a strategy has no objective of its own.
+AUTO = "from_scratch"
+
+
+def objective_for(name: str, of_strategy: str = "auto") -> str:
+    """The objective that a name stands for: itself, or for `auto` that of the strategy."""
+    names = (name, of_strategy, AUTO)
+    return next(chosen for chosen in names if chosen != "auto")

@@ -20,7 +20,11 @@ from policysearch.proxies.base import ProxySettings, State
 from policysearch.seeding import derive_seed
 from policysearch.trial import Outcome, Replicate, Task
 
-#: Length of the training that all share and of the fine-tuning, as shares of a full training.
+#: Length of the training that all share and of the fine-tuning, as shares of a full training. Rank
+#: correlation with the test log-loss of full trainings, two draws of 100 digits, 40 policies: 0.72
+#: and 0.77 (0.57 on the first draw with 0.1 of fine-tuning); trainings from scratch of a third of
+#: the length 0.69 and 0.50, of full length 0.76 on the first draw. A training in common under
+#: UniformAugment instead of none: 0.52 on the second draw, where none gives 0.77.
 SHARED, FINE_TUNED = 0.5, 0.2
 
 

@@ -27,6 +27,7 @@ from policysearch.problems.base import Rung
 from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
 from policysearch.proxies.checkpoint import file_digest
 from policysearch.run import Progress
+from policysearch.samplers.strategies import STRATEGIES
 from policysearch.space import SearchSpace
 from policysearch.user_code import find_function, source_digest
 
@@ -53,7 +54,7 @@ class DatasetProblem:
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
         self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
         self._confirmed = FromScratch(self.splits.search, self._proxy)
-        self.searched_by = objective_for(config.objective)
+        self.searched_by = objective_for(config.objective, STRATEGIES[config.strategy].objective)
         made = OBJECTIVES[self.searched_by]
         self.search_cost = made.cost
         self._searched: Objective = self._confirmed
@@ -168,12 +169,13 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
             text_column=config.text_column,
             label_column=config.label_column,
         )
+    of_strategy = STRATEGIES[config.strategy].n_folds
     splits = make_splits(
         source,
         seed=config.data_seed,
         train_size=config.train_size,
         val_share=config.val_share,
-        n_folds=config.folds,
+        n_folds=config.folds or (None if config.val_share else of_strategy),
         n_confirm=config.confirm_seeds,
         n_subsets=config.subsets,
     )

@@ -32,6 +32,10 @@ PREDICT_BATCH = 1024
 AUGMENT_BLOCK = 1024
 #: Augmented samples that an operation is judged by, and copies of one sample at most.
 N_AUGMENTED, MAX_COPIES = 1000, 8
+#: Learning rate that fine-tuning begins at and falls from in a line, as a share of the peak. On a
+#: draw of 100 digits it ranked 40 policies like the test log-loss of full trainings with a rank
+#: correlation of 0.77; a second cycle up to the peak with one of 0.66.
+FINE_TUNING_RATE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +125,7 @@ class TorchProxy(abc.ABC):
         if start is not None:
             self.network.load_state_dict(start)
         optimizer = self.optimizer()
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            self._training.learning_rate,
-            total_steps=max(2, self._n_epochs * self._n_batches),
-        )
+        schedule = self._schedule(optimizer, is_fine_tuning=start is not None)
         self.network.train()
         for x, y in self._batches():
             optimizer.zero_grad(set_to_none=True)
@@ -133,6 +133,15 @@ class TorchProxy(abc.ABC):
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
+
+    def _schedule(
+        self, optimizer: torch.optim.Optimizer, *, is_fine_tuning: bool
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        n_steps = max(2, self._n_epochs * self._n_batches)
+        if is_fine_tuning:
+            return torch.optim.lr_scheduler.LinearLR(optimizer, FINE_TUNING_RATE, 0.0, n_steps)
+        peak = self._training.learning_rate
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, n_steps)
 
     def state(self) -> dict[str, Tensor]:
         """What was learned, as a copy to start other proxies from."""

@@ -1,9 +1,11 @@
 """The objectives of a search: their contract, and what each promises beyond it."""
 
+import numpy as np
 import pytest
 from contracts.objective_contract import (
     CONFIG,
     MILD,
+    REPLICATES,
     STRONG,
     ObjectiveContract,
     search_data,
@@ -13,7 +15,7 @@ from contracts.objective_contract import (
 
 from policysearch.metrics import scores
 from policysearch.objectives.choose import OBJECTIVES, objective_for
-from policysearch.objectives.density import Density
+from policysearch.objectives.density import BestOfFive, Density, doubt
 from policysearch.objectives.from_scratch import FromScratch
 from policysearch.objectives.shared_checkpoint import SharedCheckpoint
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
@@ -37,6 +39,40 @@ class TestDensity(ObjectiveContract):
     @classmethod
     def make(cls, data):
         return Density(data, CONFIG)
+
+
+class TestBestOfFive(ObjectiveContract):
+    @classmethod
+    def make(cls, data):
+        return BestOfFive(data, CONFIG)
+
+
+def read(objective, policy):
+    [metrics] = objective.evaluate(task(policy, replicates=REPLICATES[:1], n_epochs=60)).metrics
+    return metrics
+
+
+def test_density_is_a_mean_that_a_spoiled_half_does_not_escape():
+    """Stripes turned by 90 degrees are those of the other class: half of the draws are spoiled."""
+    own, theirs = Density(search_data(), CONFIG), BestOfFive(search_data(), CONFIG)
+    none = MILD.without_ops()
+    assert read(own, QUARTER)["score"] > read(own, none)["score"] + 0.5
+    spoiled = read(theirs, QUARTER)
+    assert spoiled["score"] < 0.3 * spoiled["augmented_log_loss"]
+
+
+def test_density_does_not_choose_the_identity():
+    own = Density(search_data(), CONFIG)
+    faint = Policy((SubPolicy((Stage((OpCall("contrast", 0.0, 0.8, unit="fraction"),)),)),))
+    assert read(own, faint)["score"] < read(own, MILD.without_ops())["score"]
+
+
+def test_doubt_is_the_entropy_of_predictions():
+    sure = np.log(np.array([[1 - 3e-7, 1e-7, 1e-7, 1e-7]], dtype=np.float32))
+    unsure = np.log(np.full((1, 4), 0.25, dtype=np.float32))
+    assert doubt(sure) == pytest.approx(0, abs=1e-4)
+    assert doubt(unsure) == pytest.approx(np.log(4))
+    assert doubt(np.concatenate([sure, unsure])) == pytest.approx(np.log(4) / 2, abs=1e-4)
 
 
 def test_every_objective_has_a_name_and_a_cost():
