@@ -33,6 +33,7 @@ def tables(results: Path = HERE / "results") -> str:
     parts = [_accuracy(found), _cost(found), _overhead(results / "overhead.json")]
     parts.append(_engines(results / "engines.json"))
     parts.append(_control(results / "control.json"))
+    parts.append(_search_costs(results / "search_costs.json"))
     cpu, gpu = results / "transform.json", results / "transform_cuda.json"
     if cpu.exists():
         parts.append(transform(json.loads(cpu.read_text())))
@@ -145,6 +146,36 @@ def _control(path: Path) -> str:
         f"Where nothing helps (digits with shuffled labels, five policies): {'; '.join(told)}.\n"
         f"  `{result['command']}`"
     )
+
+
+def _search_costs(path: Path) -> str:
+    """Accuracy of the found policy by objective and strategy, for a part of a verdict's cost."""
+    if not path.exists():
+        return ""
+    result = json.loads(path.read_text())
+    found: dict[str, dict[float, list[float]]] = {}
+    for cell in result["cells"]:
+        name = f"{cell['strategy']}, {cell['objective']}"
+        accuracy = 100 * sum(cell["accuracies"]) / len(cell["accuracies"])
+        found.setdefault(name, {}).setdefault(cell["level"], []).append(accuracy)
+    levels = sorted({cell["level"] for cell in result["cells"]})
+    n_draws = len({cell["draw"] for cell in result["cells"]})
+    n_seeds = len(result["cells"][0]["accuracies"])
+    lines = [
+        "What a search finds for a part of the cost of the final comparison (7 arms x 10 seeds),",
+        "by strategy and objective: test accuracy in percent,",
+        f"mean over {n_draws} draws of 100 digits x {n_seeds} seeds. Draws differ by about a point,",
+        "so neighbours are not told apart.",
+        "",
+        "| strategy, objective | " + " | ".join(f"{level:g} x" for level in levels) + " |",
+        "|---|" + "---:|" * len(levels),
+    ]
+    for name, row in sorted(found.items(), key=lambda i: -sum(i[1][min(i[1])])):
+        means = {level: sum(v) / len(v) for level, v in row.items() if len(v) == n_draws}
+        cells = [f"{means[level]:.2f}" if level in means else "" for level in levels]
+        if means:
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"  `{result['command']}`"])
 
 
 def transform(result: dict[str, Any]) -> str:
