@@ -164,8 +164,8 @@ def _search_costs(path: Path) -> str:
     lines = [
         "What a search finds for a part of the cost of the final comparison (7 arms x 10 seeds),",
         "by strategy and objective: test accuracy in percent,",
-        f"mean over {n_draws} draws of 100 digits x {n_seeds} seeds. Draws differ by about a point,",
-        "so neighbours are not told apart.",
+        f"mean over {n_draws} draws of 100 digits x {n_seeds} seeds. Draws differ by about a",
+        "point, so neighbours are not told apart.",
         "",
         "| strategy, objective | " + " | ".join(f"{level:g} x" for level in levels) + " |",
         "|---|" + "---:|" * len(levels),
