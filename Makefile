@@ -1,5 +1,6 @@
 # make demo   a real search on the built-in digits, a few minutes
-# make test   the whole test suite
+# make test   the test suite, but for clusters
+# make test-cluster  Ray on real local clusters, some minutes
 # make check  lint, format and types
 # make test-interop  pixels beside torchvision, timm, kornia and albumentations, in an
 #                    environment of its own (6 GB)
@@ -7,13 +8,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-interop check bench-quick bench-transform-quick clean
+.PHONY: demo test test-cluster test-interop check bench-quick bench-transform-quick clean
 
 demo: .venv/run-time
 	$(BIN)/policysearch search digits --train-size 100 --verdict-seeds 10
 
 test: .venv/development
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/cluster
+
+test-cluster: .venv/development
+	$(BIN)/python -m pytest tests/cluster
 
 test-interop: .venv-interop/ready
 	.venv-interop/bin/python -m pytest tests/interop

@@ -81,7 +81,7 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
         chosen = event["chosen"]
         of_search = f"{event['origin']} of the search"
         name = of_search if chosen == "found" else f"the search-free policy '{chosen}'"
-        where = "On validation data" if event["metric"] == "log_loss" else "In the confirmation"
+        where = "In the confirmation" if event.get("metric") == "score" else "On validation data"
         return [f"{where} the best is {name}: it will be exported."]
     if kind == "stopping":
         return ["Stopping when the running trainings end; Ctrl-C again stops at once."]

@@ -28,7 +28,7 @@ from policysearch.cli.run_options import (
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
         "policysearch search reviews.csv    # columns text and label",
-        "policysearch search words/ --group-pattern '_([a-z]+)_'    # WAV, FLAC or OGG",
+        "policysearch search words/ --group-pattern '_([a-z]+)_'    # sounds",
         "policysearch search ArrowHead/    # time series, a folder of .ts files",
         "policysearch search my_package.training:train --objective function",
         "policysearch search --objective command \\",
