@@ -27,7 +27,7 @@ def _folder(context: click.Context, option: click.Parameter, value: str) -> Path
         "policysearch apply run photos/ augmented/ --copies 4",
         "policysearch apply trivialaugment-wide photos/ out/ --seed 7",
         "policysearch apply run/policy.json photos/ out/ --skip-bad --json",
-        "policysearch apply audiomentations words/ out/ --copies 4    # WAV, FLAC, OGG",
+        "policysearch apply audiomentations words/ out/ --copies 4    # sounds",
         "policysearch apply eda reviews.csv augmented.csv --copies 4",
     )
 )
