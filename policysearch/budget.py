@@ -14,7 +14,7 @@ from policysearch.problems.base import Problem
 
 #: Starting the worker processes, once for the search and once for the verdict.
 START_SECONDS = 10.0
-#: Share of the trainings of a search that pruning leaves, as measured on digits.
+#: Share of the trainings of a search that pruning leaves: a rough guess.
 LEFT_BY_PRUNING = 0.8
 #: Fewer paired seeds than this show large differences only.
 SOUND_SEEDS = 5
