@@ -175,7 +175,7 @@ def _search_costs(path: Path) -> str:
         cells = [f"{means[level]:.2f}" if level in means else "" for level in levels]
         if means:
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"  `{result['command']}`"])
+    return "\n".join([*lines, "", f"({result['note']})", f"  `{result['command']}`"])
 
 
 def transform(result: dict[str, Any]) -> str:

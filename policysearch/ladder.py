@@ -45,6 +45,8 @@ def agreement(
     }
     confirmed = dict(selection.scores)
     is_higher_better = verdict.get("metric") != "log_loss"
+    if "direction" in verdict:  # the figures are those of a user's own training
+        is_higher_better = verdict["direction"] == "maximize"
     final = {
         arm["name"]: -arm["mean"] if is_higher_better else arm["mean"] for arm in verdict["arms"]
     }
