@@ -43,13 +43,14 @@ def apply_drawn(
 
     Args:
       x: One entry per sample along the first axis. Images: `(n, C, H, W)`; uint8, uint16, or
-        floating in [0, 1]. Series: `(n, C, L)`, floating. Clips: `(n, C, T)`, floating. Not
-        modified.
+        floating in [0, 1]. Series: `(n, C, L)`, floating. Clips: `(n, C, T)`, floating. Rows:
+        `(n, d)`, floating. Not modified.
       drawn: One row per sample.
       policy: Gives modality, interpolation and fill.
       lengths: Steps of each sample that are no padding, for series and clips; `None`: all.
       y: Class of each sample, for operations that need it.
-      settings: For clips: `policysearch.ops.audio_clips.AudioSettings`.
+      settings: For clips: `policysearch.ops.audio_clips.AudioSettings`; for rows:
+        `policysearch.modalities.tabular.TabularSettings`.
 
     Returns:
       Samples of the same form; `x` itself when no stage applies.
@@ -77,7 +78,8 @@ class PolicyTransform(torch.nn.Module):
     * images: PIL image; numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)` or `(n, C, H, W)`;
     * series: numpy or torch, `(L,)`, `(C, L)` or `(n, C, L)`, floating; NaN is a missing value;
     * sound: likewise, full scale from -1 to 1;
-    * text: a string, or a list, tuple or array of strings, before any tokenizer.
+    * text: a string, or a list, tuple or array of strings, before any tokenizer;
+    * rows of a table: numpy or torch, `(d,)` or `(n, d)`, floating; NaN is a missing value.
 
     The result has the same type, shape and dtype. In `eval()` mode it returns its input, so that a
     validation pass is never augmented. An array or tensor that its draw leaves unchanged comes
@@ -138,8 +140,9 @@ class PolicyTransform(torch.nn.Module):
     def fit(self, x: Any, y: Any = None) -> PolicyTransform:
         """Lets operations learn what they need of the training samples; returns the transform.
 
-        Only `tfidf_substitute` does, which draws from the words of the training texts; others
-        take no notice. Give training samples only: what is learned from test samples leaks.
+        `tfidf_substitute` does, which draws from the words of the training texts, and all
+        operations on tables, which measure by their columns; others take no notice. Give training
+        samples only: what is learned from test samples leaks.
 
         Args:
           x: All training samples, see the class.
@@ -416,6 +419,7 @@ def load_policy(
     representation: str | None = None,
     thesaurus: str | os.PathLike[str] | None = None,
     unknown: str | None = None,
+    categorical: Sequence[int] | None = None,
 ) -> PolicyTransform:
     """Loads a policy as a transform for single samples and batches.
 
@@ -432,6 +436,9 @@ def load_policy(
         tabs, or a JSON object of lists. `None`: the English one that ships.
       unknown: How `unk_dropout` writes an unknown word, such as the mask of a tokenizer.
         `None`: `[UNK]`.
+      categorical: Places of the columns that hold categories as numbers, for a tabular policy,
+        such as `[0, 3]`. `None`: all hold numbers. Such a policy learns from the training rows
+        with `transform.fit(x, y)` before it is used.
 
     Raises:
       PolicySearchError: Naming every problem of the file, or the nearest known name.
@@ -446,5 +453,6 @@ def load_policy(
         representation=representation,
         thesaurus=thesaurus,
         unknown=unknown,
+        categorical=categorical,
     )
     return PolicyTransform(policy, seed, settings)

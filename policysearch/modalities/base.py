@@ -24,6 +24,7 @@ _SETTINGS = {
     "representation": "audio",
     "thesaurus": "text",
     "unknown": "text",
+    "categorical": "tabular",
 }
 
 #: Turns augmented samples back into what the user gave: its type, and one sample or many.

@@ -16,6 +16,7 @@ from policysearch.ops.audio import AUDIO_OPS
 from policysearch.ops.image import IMAGE_OPS
 from policysearch.ops.series import SERIES_OPS
 from policysearch.ops.spec import OpSpec
+from policysearch.ops.tabular import TABULAR_OPS
 from policysearch.ops.text import TEXT_OPS
 from policysearch.policy import OpCall, Policy
 
@@ -53,6 +54,7 @@ KINDS: Mapping[str, OpSet] = MappingProxyType(
         "audio": OpSet(AUDIO_OPS, ("audio-1",), is_mixable=True),
         "series": OpSet(SERIES_OPS, ("series-1",), is_mixable=True),
         "text": OpSet(TEXT_OPS, ("text-1",), is_mixable=False),
+        "tabular": OpSet(TABULAR_OPS, ("tabular-1",), is_mixable=False),
     }
 )
 OPS_VERSIONS = MappingProxyType({name: kind.versions for name, kind in KINDS.items()})

@@ -90,11 +90,20 @@ TEXT_PHRASES: dict[str, str] = {
     "char_delete": "leave out {m} of its characters",
     "span_crop": "cut {m} of its words off its ends",
 }
+TABULAR_PHRASES: dict[str, str] = {
+    "identity": "leave it as it is",
+    "gaussian_noise": "add noise of {m} to its numbers",
+    "swap_noise": "replace each cell by one of another row, with a chance of {m}",
+    "feature_dropout": "replace each cell by what is usual, with a chance of {m}",
+    "categorical_resample": "draw each category anew, with a chance of {m}",
+    "interpolate": "move it {m} of the way to a near row of its class",
+}
 _PHRASES = {
     "image": IMAGE_PHRASES,
     "audio": AUDIO_PHRASES,
     "series": SERIES_PHRASES,
     "text": TEXT_PHRASES,
+    "tabular": TABULAR_PHRASES,
 }
 
 

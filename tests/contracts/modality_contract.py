@@ -50,7 +50,7 @@ class ModalityContract:
         """Some samples of a batch."""
         index = np.asarray(index)
         lengths, y = (None if v is None else v[index] for v in (batch.lengths, batch.y))
-        return Batch(self.entries(batch.x, index), lengths, y)
+        return Batch(self.entries(batch.x, index), lengths, y, batch.settings)
 
     def entries(self, x, index):
         return x[torch.from_numpy(np.asarray(index))]
@@ -86,7 +86,8 @@ class ModalityContract:
 
     def apply(self, batch: Batch, drawn: Drawn):
         policy = Policy((), self.modality, OPS_VERSIONS[self.modality][-1])
-        return apply_drawn(batch.x, drawn, policy, lengths=batch.lengths, y=batch.y)
+        told = {"lengths": batch.lengths, "y": batch.y, "settings": batch.settings}
+        return apply_drawn(batch.x, drawn, policy, **told)
 
     def test_form_is_kept_and_the_input_is_not_touched(self, spec):
         for what, batch in {"ordinary": self.samples(6), **self.edges()}.items():
