@@ -63,6 +63,7 @@ class SearchConfig(BaseModel):
       text_column: Column of a table that holds the texts; `None`: by its name.
       label_column: Column of a table that holds the classes; `None`: by its name.
       group_column: Column of a table that names what must not straddle a split.
+      categorical_columns: Columns of rows that hold categories, though they are numbers.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper. For comparison: `random`, and what others do,
@@ -145,6 +146,7 @@ class SearchConfig(BaseModel):
     group_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    categorical_columns: tuple[str, ...] = ()
     skip_bad: bool = False
     epochs: Count | None = None
     search_epochs: Count | None = None

@@ -39,6 +39,7 @@ ADAPTERS = {
     "sqlalchemy": {"exporters"},
     "tensorboard": {"exporters"},
     "soundfile": {"data"},
+    "pyarrow": {"data"},
     "sklearn": {"data", "samplers"},
     "ray": {"engines"},
 }

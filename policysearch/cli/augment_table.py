@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from policysearch.data.dataset import printable
+from policysearch.data.split_tables import guessed_column
 from policysearch.data.table_file import read_table
-from policysearch.data.text import TEXT_COLUMNS, guessed_column
+from policysearch.data.text import TEXT_COLUMNS
 from policysearch.errors import InvalidValueError
 from policysearch.files import write_atomic
 from policysearch.modalities.text import MODALITY

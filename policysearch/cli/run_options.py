@@ -58,6 +58,12 @@ def data_options(command: Command) -> Command:
         ),
         click.option("--text-column", help="Column of a table that holds the texts."),
         click.option("--label-column", help="Column of a table that holds the classes."),
+        click.option(
+            "--categorical-column",
+            "categorical_columns",
+            multiple=True,
+            help="Column of a table that holds categories though they are numbers. Repeatable.",
+        ),
         click.option("--group-column", help="Column that names what must not straddle a split."),
         click.option("--skip-bad", is_flag=True, help="Leave damaged images out and list them."),
         click.option("--split-seed", type=int, help="Seed of the splits.  [default: --seed]"),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from policysearch.data.arrays import Layout, source_from_arrays
 from policysearch.data.dataset import Source
 from policysearch.data.series import source_from_series_arrays
+from policysearch.data.tabular import source_from_tabular_arrays
 from policysearch.errors import DataError
 
 
@@ -33,5 +34,7 @@ def source_of_kind(
         )
     if modality == "series":
         return source_from_series_arrays(arrays, name=name, notices=notices)
+    if modality == "tabular":
+        return source_from_tabular_arrays(arrays, name=name, notices=notices)
     hint = " Give a folder of WAV, FLAC or OGG files by class." if modality == "audio" else ""
     raise DataError(f"Arrays cannot hold {modality} data ({name}).{hint}")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from policysearch.data.columns import Column, check_rows
 from policysearch.errors import DataError
 
 IMAGE_DTYPES = ("uint8", "uint16", "float32")
@@ -48,6 +49,7 @@ class Dataset:
         Series: `(n, C, L)`, float32; NaN is a missing value.
         Clips: `(n, C, T)`, float32, full scale from -1 to 1; silence behind their lengths.
         Texts: `(n,)`, strings.
+        Rows: `(n, d)`, float64; NaN is a missing value, a category is its number.
       y: Class of each sample: `(n,)` int64 in 0 .. n_classes - 1.
       classes: Name of each class; `classes[y[i]]` names the class of sample `i`.
       groups: What each sample belongs to and must not be split from (track, patient, speaker):
@@ -57,6 +59,7 @@ class Dataset:
       lengths: Steps of each sample that are data and no padding: `(n,)` int64 in 1 .. L; `None`:
         all of them.
       sample_rate: Samples per second of clips; `None` for other kinds of data.
+      columns: What each column of rows holds; `None` for other kinds of data.
 
     Raises:
       DataError: When the parts do not fit together.
@@ -70,6 +73,7 @@ class Dataset:
     modality: str = "image"
     lengths: NDArray[np.int64] | None = None
     sample_rate: int | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -98,6 +102,8 @@ class Dataset:
             _check_series(self.x, self.lengths)
         if self.modality == "audio":
             _check_clips(self.x, self.lengths, self.sample_rate)
+        if self.modality == "tabular":
+            check_rows(self.x, self.columns)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -109,7 +115,12 @@ class Dataset:
 
     @property
     def n_channels(self) -> int:
-        """Channels of a sample; 1 for kinds of data that have none."""
+        """Channels of a sample; 1 for kinds of data that have none.
+
+        Rows have 2 where a column holds categories: there is more than numbers to change.
+        """
+        if self.columns is not None:
+            return 2 if any(column.levels is not None for column in self.columns) else 1
         return int(self.x.shape[1]) if self.modality in ("image", "series", "audio") else 1
 
     def name_of(self, index: int) -> str:
@@ -132,6 +143,7 @@ class Dataset:
             modality=self.modality,
             lengths=None if self.lengths is None else self.lengths[index],
             sample_rate=self.sample_rate,
+            columns=self.columns,
         )
 
     @cached_property
@@ -145,6 +157,8 @@ class Dataset:
             _feed(digest, self.lengths)
         if self.sample_rate is not None:
             digest.update(str(self.sample_rate).encode())
+        if self.columns is not None:
+            digest.update(repr([(c.name, c.levels) for c in self.columns]).encode())
         return digest.hexdigest()[:16]
 
 
@@ -174,7 +188,8 @@ class Source:
 
 def join(first: Dataset, second: Dataset) -> Dataset:
     """Concatenates two datasets of one form; groups and names stay if both have them."""
-    if first.classes != second.classes or first.x.shape[1:] != second.x.shape[1:]:
+    is_alike = first.x.shape[1:] == second.x.shape[1:] and first.columns == second.columns
+    if first.classes != second.classes or not is_alike:
         raise DataError(
             "Datasets to join must have the same classes and sample shape, got "
             f"{first.n_classes} and {second.n_classes} classes, "
@@ -195,6 +210,7 @@ def join(first: Dataset, second: Dataset) -> Dataset:
         modality=first.modality,
         lengths=_joined_lengths(first, second),
         sample_rate=first.sample_rate,
+        columns=first.columns,
     )
 
 

@@ -38,7 +38,7 @@ def hold_out(data: Dataset, share: float, seed: int, what: str) -> Fold:
     """
     if data.groups is not None:
         return _hold_out_groups(data, share, seed, what)
-    _require(data, data.counts(), 2, "images", f"{what} split of {share:g}")
+    _require(data, data.counts(), 2, _noun(data), f"{what} split of {share:g}")
     size = min(max(round(share * len(data)), data.n_classes), len(data) - data.n_classes)
     held = stratified(data.y, size, seed)
     held = _with_every_class(data.y, held, data.n_classes)
@@ -51,9 +51,13 @@ def k_folds(data: Dataset, n_folds: int, seed: int) -> tuple[Fold, ...]:
         return _grouped_folds(data, n_folds, seed)
     from sklearn.model_selection import StratifiedKFold
 
-    _require(data, data.counts(), n_folds, "images", f"{n_folds} folds")
+    _require(data, data.counts(), n_folds, _noun(data), f"{n_folds} folds")
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed % 2**32)
     return tuple(_sorted(fold) for fold in splitter.split(np.zeros(len(data)), data.y))
+
+
+def _noun(data: Dataset) -> str:
+    return "images" if data.modality == "image" else "samples"
 
 
 def _with_every_class(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policysearch.data.dataset import Dataset, Source, listed, printable
+from policysearch.data.labels import array_groups, array_labels, sorted_labels
 from policysearch.data.resize import check_memory
 from policysearch.errors import DataError
 
@@ -144,11 +145,11 @@ def source_from_series_arrays(
     for part in ("train", "val", "test"):
         if f"x_{part}" in arrays:
             x = _series_array(arrays[f"x_{part}"], f"x_{part}", name)
-            labels = _labels(arrays[f"y_{part}"], len(x), f"y_{part}", name)
-            groups = _groups(arrays.get("groups"), len(x), name) if part == "train" else None
+            labels = array_labels(arrays[f"y_{part}"], len(x), f"y_{part}", name)
+            groups = array_groups(arrays.get("groups"), len(x), name) if part == "train" else None
             names = [f"sample {i}" for i in range(len(x))]
             parts[part] = RawSeries(_unpadded(x), labels, names, groups)
-    classes = _in_order({label for raw in parts.values() for label in raw.labels})
+    classes = sorted_labels({label for raw in parts.values() for label in raw.labels})
     return source_from_series(parts, name=name, classes=classes, notices=notices)
 
 
@@ -178,32 +179,3 @@ def _unpadded(x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         row[:, :end] if there.any() else row
         for row, end, there in zip(x, ends, is_there, strict=True)
     ]
-
-
-def _labels(y: NDArray[Any], n: int, key: str, name: str) -> list[str]:
-    if y.shape != (n,) or y.dtype.kind not in "biuU":
-        is_whole = y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.round(y)).all()
-        if y.shape != (n,) or not is_whole:
-            raise DataError(
-                f"`{key}` must hold one class per series, whole numbers or names of shape ({n},), "
-                f"got {y.dtype} of {y.shape} ({name})."
-            )
-        y = y.astype(np.int64)
-    return [str(label) for label in y.tolist()]
-
-
-def _groups(groups: NDArray[Any] | None, n: int, name: str) -> list[str] | None:
-    if groups is None:
-        return None
-    if groups.shape != (n,) or groups.dtype.kind not in "iuU":
-        raise DataError(
-            f"`groups` must hold one integer or string per training sample, shape ({n},), "
-            f"got {groups.dtype} of shape {groups.shape} ({name})."
-        )
-    return [str(group) for group in groups.tolist()]
-
-
-def _in_order(labels: set[str]) -> list[str]:
-    """Numbers by size, names by letter."""
-    is_numeric = all(label.lstrip("-").isdecimal() for label in labels)
-    return sorted(labels, key=int) if is_numeric else sorted(labels)

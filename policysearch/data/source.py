@@ -12,24 +12,19 @@ import difflib
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policysearch.data import digits
 from policysearch.data.arrays import Layout
+from policysearch.data.builtin import BUILTIN
 from policysearch.data.dataset import Dataset, Source, printable
 from policysearch.data.resize import check_image_size
+from policysearch.data.split_tables import TableColumns
 from policysearch.data.table_file import is_table
-from policysearch.data.text import (
-    TEXT_COLUMNS,
-    TextColumns,
-    has_tables,
-    holds_text_files,
-    holds_texts,
-    load_text_folder,
-    load_text_table,
-)
+from policysearch.data.table_kinds import is_table_folder, load_table
+from policysearch.data.text import holds_text_files, load_text_folder
 from policysearch.errors import DataError, InvalidValueError, UnknownNameError, unknown_name
 from policysearch.ops.registry import OPS_VERSIONS
 
@@ -38,7 +33,8 @@ __all__ = ["Source", "load_source"]
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _KINDS = (
     "Give a folder of images, sound or .txt files by class, an .npz file, time series in .ts "
-    "files, texts in a .csv, .tsv or .jsonl file, `digits`, or package.module:function."
+    "files, texts or rows in a .csv, .tsv, .jsonl or .parquet file, `digits`, `wine`, or "
+    "package.module:function."
 )
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -53,17 +49,20 @@ def load_source(
     group_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    categorical_columns: Sequence[str] = (),
     layout: Layout | None = None,
 ) -> Source:
     """Loads the data that `data` names.
 
     Args:
-      data: `digits`; a folder of images, sounds or `.txt` files by class; an `.npz` file; time
-        series in a `.ts` file or a folder of such files; texts in a `.csv`, `.tsv` or `.jsonl`
-        table, or a folder with such a table for each split; `package.module:function`; or, from
-        Python, what such a function may return, a `Dataset` or a `Source`.
+      data: `digits`, `wine`, `breast_cancer`; a folder of images, sounds or `.txt` files by
+        class; an `.npz` file; time series in a `.ts` file or a folder of such files; texts or
+        rows in a `.csv`, `.tsv`, `.jsonl` or `.parquet` table, or a folder with such a table for
+        each split; `package.module:function`; or, from Python, what such a function may return,
+        a `Dataset` or a `Source`.
       modality: Kind of data, such as `series`; `None` goes by the name of the file, and takes
-        arrays for images.
+        arrays for images, and a table for texts where a column is named like them (`text`,
+        `review`, ...), else for rows.
       image_size: Side in pixels to resize to; `None` keeps images of one size up to 64 px and
         resizes others to at most 64 px.
       skip_bad: Leaves damaged files out instead of refusing.
@@ -72,6 +71,7 @@ def load_source(
       group_column: Column of a table that names what must not straddle a split.
       text_column: Column of a table that holds the texts; `None` goes by the names of columns.
       label_column: Column of a table that holds the classes; likewise.
+      categorical_columns: Columns of rows that hold categories, though they are numbers.
       layout: `NCHW` or `NHWC` for arrays whose shape does not tell.
 
     Raises:
@@ -84,7 +84,7 @@ def load_source(
       ((997, 1, 8, 8), 800)
     """
     check_image_size(image_size)
-    columns = TextColumns(text_column, label_column, group_column)
+    columns = TableColumns(text_column, label_column, group_column, tuple(categorical_columns))
     _check_options(modality, layout)
     is_named = isinstance(data, (str, os.PathLike))
     kind = _kind_of(data) if is_named else "value"
@@ -112,7 +112,7 @@ class _Reading:
     image_size: int | None
     skip_bad: bool
     group_pattern: str | None
-    columns: TextColumns
+    columns: TableColumns
     layout: Layout | None
 
     @property
@@ -136,13 +136,16 @@ def _check_options(modality: object, layout: object) -> None:
         raise InvalidValueError(f"`layout` must be 'NCHW' or 'NHWC', got {layout!r}.")
 
 
-def _check_columns(source: Source, columns: TextColumns) -> None:
-    """Refuses names of columns for data that are no table."""
+def _check_columns(source: Source, columns: TableColumns) -> None:
+    """Refuses names of columns for data that are no table, or a table of another kind."""
+    modality = source.train.modality
+    kinds = {"text": ("text",), "categorical": ("tabular",)}
     for name, value in dataclasses.asdict(columns).items():
-        if value is not None and source.train.modality != "text":
+        if value and modality not in kinds.get(name, ("text", "tabular")):
             raise InvalidValueError(
-                f"`{name}_column` is for tables, got {value!r} for {source.train.modality} data. "
-                "Use `group_pattern` with a folder, or an array `groups` in an .npz file."
+                f"`{name}_column` is for {' and '.join(kinds.get(name, ('tables',)))}, got "
+                f"{value!r} for {modality} data. Leave it out; what belongs together is named by "
+                "`group_pattern` in a folder, by an array `groups` in an .npz file."
             )
 
 
@@ -157,7 +160,7 @@ def _kind_of(data: str | os.PathLike[str]) -> str:
         raise DataError(f"'{printable(text)}' is neither a folder nor a plain file. {_KINDS}")
     if mode:
         return "folder" if stat.S_ISDIR(mode) else "file"
-    if text == digits.NAME:
+    if text in BUILTIN:
         return "builtin"
     return "function" if _CALLABLE.fullmatch(text) else "missing"
 
@@ -170,7 +173,7 @@ def _load_named(data: str | os.PathLike[str], kind: str, reading: _Reading) -> S
     if kind == "file":
         return _load_file(path, reading)
     if kind == "builtin":
-        return resized(digits.load_digits(), reading.image_size)
+        return resized(BUILTIN[text](), reading.image_size)
     if kind == "function":
         from policysearch.data.function import call_by_name
 
@@ -193,8 +196,16 @@ def _load_folder(path: Path, reading: _Reading) -> Source:
         return load_audio_folder(
             path, skip_bad=reading.skip_bad, group_pattern=reading.group_pattern
         )
-    if (texts := _text_folder(path, reading)) is not None:
-        return texts
+    if is_table_folder(path, reading.modality):
+        if reading.group_pattern is not None:
+            raise InvalidValueError(
+                "`group_pattern` is for folders of files, not for tables. Use `group_column`."
+            )
+        return load_table(path, reading.modality, reading.columns)
+    if reading.modality == "text" or (reading.modality is None and holds_text_files(path)):
+        return load_text_folder(
+            path, skip_bad=reading.skip_bad, group_pattern=reading.group_pattern
+        )
     if reading.modality not in (None, "image"):
         raise DataError(
             f"The folder '{printable(path)}' holds no {reading.modality} data that can be read. "
@@ -208,32 +219,6 @@ def _load_folder(path: Path, reading: _Reading) -> Source:
         skip_bad=reading.skip_bad,
         group_pattern=reading.group_pattern,
     )
-
-
-def _text_folder(path: Path, reading: _Reading) -> Source | None:
-    """The texts of a folder, if it holds any."""
-    if reading.modality not in (None, "text"):
-        return None
-    is_said = reading.modality == "text" or reading.columns.text is not None
-    if has_tables(path) if is_said else holds_texts(path):
-        if reading.group_pattern is not None:
-            raise InvalidValueError("`group_pattern` is for folders of files, not for tables.")
-        return load_text_table(path, reading.columns)
-    if is_said or holds_text_files(path):
-        return load_text_folder(
-            path, skip_bad=reading.skip_bad, group_pattern=reading.group_pattern
-        )
-    return None
-
-
-def _load_table(path: Path, reading: _Reading) -> Source:
-    is_said = reading.modality == "text" or reading.columns.text is not None
-    if not is_said and not holds_texts(path):
-        raise DataError(
-            f"'{printable(path)}' has no column known to hold texts ({', '.join(TEXT_COLUMNS)}). "
-            "Name it with --text-column."
-        )
-    return load_text_table(path, reading.columns)
 
 
 def _load_file(path: Path, reading: _Reading) -> Source:
@@ -256,7 +241,7 @@ def _load_file(path: Path, reading: _Reading) -> Source:
         if reading.modality == "series" or is_long_form(path):
             return load_series_csv({"train": path}, path.stem)
     if is_table(path):
-        return _load_table(path, reading)
+        return load_table(path, reading.modality, reading.columns)
     hint = _KINDS
     if path.suffix.lower() in _PACKED:
         hint = "Unpack it and give the folder."
@@ -304,7 +289,7 @@ def _missing(path: Path, text: str) -> str:
             names = [name for name in os.listdir(parent) if not name.startswith(".")]
     known = {name.lower(): str(parent / name) for name in names}
     if path.name == text:
-        known.setdefault(digits.NAME, digits.NAME)
+        known |= {name: name for name in BUILTIN if name not in known}
     near = difflib.get_close_matches(path.name.lower(), list(known), n=1, cutoff=0.6)
     hint = f" Did you mean '{printable(known[near[0]])}'?" if near else ""
     if not hint and not os.path.isdir(parent):

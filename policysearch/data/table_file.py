@@ -1,4 +1,4 @@
-"""Reads tables of words: CSV and TSV files, and JSON objects, one a line.
+"""Reads tables of words: CSV, TSV and Parquet files, and JSON objects, one a line.
 
 A file comes from outside: it is bounded by the memory of the machine, read as UTF-8 text, and all
 lines that are wrong are told at once, with their numbers. What the columns mean is for the kind of
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from policysearch.data.dataset import listed, printable
+from policysearch.data.parquet_file import parquet_columns, read_parquet
 from policysearch.data.resize import check_memory
 from policysearch.errors import DataError, unknown_name
 
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+PARQUET = ".parquet"
+SUFFIXES = (".csv", ".tsv", ".jsonl", PARQUET)
 _MAX_PROBLEMS = 10
 _MAX_HEADER = 1 << 20
 _DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
@@ -33,7 +35,7 @@ class Table:
     Attributes:
       columns: Names of the columns.
       rows: Cells of each row, as many as columns; values of JSON as they are written.
-      lines: Number of the line that each row begins in, from 1.
+      lines: Number of the line that each row begins in, from 1; of Parquet, of the row.
       name: Of the file, for messages.
     """
 
@@ -62,6 +64,8 @@ def is_table(path: Path) -> bool:
 
 def columns_of(path: Path) -> tuple[str, ...]:
     """Names of the columns, from the first line alone; none when that cannot be read."""
+    if path.suffix.lower() == PARQUET:
+        return parquet_columns(path)
     try:
         with path.open("rb") as file:
             first = file.readline(_MAX_HEADER).decode("utf-8-sig", errors="replace")
@@ -75,7 +79,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
 
 
 def read_table(path: Path) -> Table:
-    """Reads a `.csv`, `.tsv` or `.jsonl` file.
+    """Reads a `.csv`, `.tsv`, `.jsonl` or `.parquet` file.
 
     The first line of a CSV or TSV file names the columns; a CSV file may be cut by commas,
     semicolons or tabs. JSON objects all have the same keys.
@@ -84,6 +88,12 @@ def read_table(path: Path) -> Table:
       DataError: Naming up to ten lines that are wrong and why.
     """
     name = printable(path.name)
+    if path.suffix.lower() == PARQUET:
+        columns, rows = read_parquet(path)
+        columns = _checked_columns(columns, name)
+        if not rows:
+            raise DataError(f"'{name}' must hold rows, got none.")
+        return Table(columns, rows, list(range(1, len(rows) + 1)), name)
     try:
         check_memory(path.stat().st_size * _EXPANSION, f"'{name}'")
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -149,7 +159,7 @@ def _checked_columns(columns: Sequence[str], name: str) -> tuple[str, ...]:
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice or not all(columns):
         got = f"{listed(twice)} twice" if twice else "one without a name"
-        raise DataError(f"The first line of '{name}' must name the columns, got {got}.")
+        raise DataError(f"Every column of '{name}' must have a name of its own, got {got}.")
     return tuple(columns)
 
 

@@ -168,6 +168,7 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
             group_column=config.group_column,
             text_column=config.text_column,
             label_column=config.label_column,
+            categorical_columns=config.categorical_columns,
         )
     of_strategy = STRATEGIES[config.strategy].n_folds
     splits = make_splits(

@@ -59,7 +59,7 @@ def test_devices_are_refused():
     [
         ("x.zip", "Unpack it"),
         ("x.npy", "numpy.savez"),
-        ("x.csv", "no column known to hold texts"),
+        ("x.csv", "must hold a line of column names and rows below"),
         ("x.abc", "Give a folder of images, sound or .txt files by class, an .npz"),
     ],
 )

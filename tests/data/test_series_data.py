@@ -238,8 +238,8 @@ def test_classes_given_as_numbers_keep_the_order_of_numbers():
         (X[:, :, :0], Y, "none of them 0"),
         (X > 0, Y, "must hold numbers, got dtype bool"),
         (np.where(X > 2, np.inf, X) + np.inf, Y, "got infinity in 8 of 8 series, first in sample"),
-        (X, Y[:3], "one class per series"),
-        (X, Y + 0.5, "one class per series"),
+        (X, Y[:3], "one class per sample"),
+        (X, Y + 0.5, "one class per sample"),
     ],
 )
 def test_arrays_that_are_no_series_are_refused(x, y, problem):

@@ -84,7 +84,7 @@ def test_columns_are_known_by_their_names_or_named(tmp_path):
     assert source.train.x[3] == "fine"
     assert any("column 'Sentence', labels in 'Class'" in notice for notice in source.notices)
     other = write_csv(tmp_path / "b.csv", rows, ("id", "words", "note", "kind"))
-    assert "no column known to hold texts" in refused(other)
+    assert "no column of labels that is known by its name" in refused(other)
     assert "--label-column" in refused(other, modality="text")
     named = load_source(other, text_column="words", label_column="kind")
     assert named.train.x[3] == "fine"
