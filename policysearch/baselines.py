@@ -26,7 +26,7 @@ _FILES = {
     "randaugment": "randaugment",
 }
 #: Named policies that are arms of their own for a kind of data, beside its default.
-_MORE = {"audio": ("audiomentations",), "text": ("aeda",)}
+_MORE = {"audio": ("audiomentations",), "text": ("aeda",), "tabular": ("smote",)}
 _PUBLISHED_SIDE = 32
 #: Strength and number of ops of RandAugment where it is not published: 9 of 30, as for ImageNet.
 _RANDAUGMENT_LEVEL, _RANDAUGMENT_OPS = 0.3, 2

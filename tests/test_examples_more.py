@@ -92,3 +92,13 @@ def test_series_are_trained_on_with_their_lengths(monkeypatch, capsys) -> None:
     assert capsys.readouterr().out == first, "equal seeds give equal trainings"
     without, with_policy = (line.split()[2] for line in first.splitlines())
     assert without != with_policy
+
+
+def test_rows_of_a_table_are_trained_on(monkeypatch, capsys) -> None:
+    example = load_example("train_tabular")
+    monkeypatch.setattr("sys.argv", ["train_tabular.py", "--epochs", "20"])
+    example["main"]()
+    shown = capsys.readouterr().out
+    without, with_policy = (float(line.split()[2][:-1]) for line in shown.splitlines())
+    assert without != with_policy
+    assert min(without, with_policy) > 80

@@ -92,9 +92,10 @@ def command(
 ) -> None:
     """Find an augmentation policy for DATA and say honestly how much it helps.
 
-    DATA is `digits` (built in), a folder of images or sound files by class (with train/ and test/
-    above the classes, or split by seed), an .npz file with x_train and y_train, time series in .ts
-    files, or package.module:function. With --objective function it is the function that trains;
+    DATA is `digits`, `wine` or `breast_cancer` (built in), a folder of images or sound files by
+    class (with train/ and test/ above the classes, or split by seed), an .npz file with x_train
+    and y_train, texts or rows in a .csv, .tsv, .jsonl or .parquet table, time series in .ts files,
+    or package.module:function. With --objective function it is the function that trains;
     with --objective command there is none.
 
     The policy goes to OUT/policy.json, the verdict to OUT/verdict.json. An interrupted search

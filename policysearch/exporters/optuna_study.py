@@ -39,7 +39,7 @@ from policysearch.trial import Outcome, Suggestion, Trial
 #: Where a study says which run it was made from, and a trial which record.
 _RUN, _RECORD = "policysearch:run", "policysearch:record"
 #: Channels of the images that a space may have been restricted to.
-_CHANNELS = (1, 3)
+_CHANNELS = (1, 2, 3)
 
 
 def export_study(run: Path, storage: str, name: str | None = None) -> tuple[str, int, int]:
