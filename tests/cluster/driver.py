@@ -13,8 +13,8 @@ from policysearch.engines.choose import ray_engine
 RAY = SETTINGS | {"engine": "ray"}
 
 
-def main(out: Path, folder: Path, seconds: float) -> None:
-    """Starts or resumes the study in `out`."""
+def main(out: Path, folder: Path, seconds: float, address: str | None) -> None:
+    """Starts or resumes the study in `out`, on the cluster at `address` or a private one."""
 
     def make_engine(_, config):
         return ray_engine(Formula(folder, seconds), config)
@@ -22,8 +22,10 @@ def main(out: Path, folder: Path, seconds: float) -> None:
     if (out / "config.yaml").exists():
         study.resume(out, silent, make_engine)
     else:
-        study.search(make_config(RAY), out, silent, make_engine)
+        named = {"ray_address": address, "workers": 4} if address else {}
+        study.search(make_config(RAY | named), out, silent, make_engine)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    out, folder, seconds, address = sys.argv[1:]
+    main(Path(out), Path(folder), float(seconds), address or None)

@@ -10,13 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cluster.conftest import TESTS
+from cluster.conftest import TESTS, cluster_of
 from contracts.engine_contract import EngineContract, drain, noted
 from engines.objectives import SCORE, Actions, Unloadable
 from engines.objectives import task as task_of
 from faults.driver import SETTINGS, silent, with_formula
 from faults.formula import Uneven
-from faults.sessions import recorded, result_of, without_timings
+from faults.sessions import note_figures, recorded, result_of, without_timings
 from processes import gone_within
 
 from policysearch import study
@@ -95,9 +95,15 @@ class TestRayEngine(EngineContract):
             yield engine
 
 
-def test_a_lost_node_costs_its_trials_one_attempt(cluster, tmp_path):
-    """Four trials at a time on two nodes; one node is killed under its trials, another comes."""
-    with RayEngine(Actions(tmp_path), RaySettings(4, address=cluster.address)) as engine:
+def test_a_lost_node_costs_its_trials_one_attempt(tmp_path):
+    """Four trials at a time on two nodes; one node is killed under its trials, another comes.
+
+    A cluster of its own: the trials take all of it, and idle ones of others would keep a part.
+    """
+    with (
+        cluster_of(1) as cluster,
+        RayEngine(Actions(tmp_path), RaySettings(4, address=cluster.address)) as engine,
+    ):
         keys = [f"waits/{i}" for i in range(4)] + [f"good/{i}" for i in range(6)]
         for key in keys[:4]:
             engine.submit(task_of(key))
@@ -119,7 +125,7 @@ def test_a_lost_node_costs_its_trials_one_attempt(cluster, tmp_path):
 
 def evaluated(engine, folder, n):
     """Waits until `n` evaluations have begun."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 120
     while len(noted(folder, "evaluated")) < n:
         assert time.monotonic() < deadline
         assert engine.wait(0.1) == []
@@ -220,12 +226,13 @@ def test_asha_stops_trials_between_replicates_and_never_the_references(cluster, 
 
 @pytest.fixture
 def driver(tmp_path):
-    """Starts sessions of a study on a private cluster."""
+    """Starts sessions of a study, on a private cluster or a named one."""
     processes = []
 
-    def start(seconds):
+    def start(seconds, address=""):
+        out = tmp_path / "run"
         process = subprocess.Popen(
-            [sys.executable, "-m", "cluster.driver", tmp_path / "run", tmp_path, str(seconds)],
+            [sys.executable, "-m", "cluster.driver", out, tmp_path, str(seconds), address],
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -240,18 +247,38 @@ def driver(tmp_path):
         process.communicate()
 
 
-def test_a_killed_search_leaves_no_process_and_goes_on_to_the_same_end(driver, cluster, tmp_path):
-    """On a private cluster, while another one runs on the machine: that one is not touched."""
-    local = tmp_path / "local"
-    local.mkdir()
-    study.search(make_config(SETTINGS), local / "run", silent, with_formula(local))
-    first = driver(0.3)
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """The same study in local processes, undisturbed."""
+    folder = tmp_path_factory.mktemp("local")
+    study.search(make_config(SETTINGS), folder / "run", silent, with_formula(folder))
+    return result_of(folder / "run")
+
+
+def recorded_by(process, out, n):
+    """Waits until a session has recorded `n` outcomes."""
     deadline = time.monotonic() + 120
-    while len(recorded(out)) < 4:
-        assert time.monotonic() < deadline, first.communicate()[0]
-        assert first.poll() is None, first.communicate()[0]
+    while len(recorded(out)) < n:
+        assert time.monotonic() < deadline, process.communicate()[0]
+        assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
+
+
+def assert_same_end(out, local, n_known):
+    keys = recorded(out)
+    assert len(keys) == len(set(keys)) > n_known
+    found = result_of(out)
+    assert found["outcomes"] == local["outcomes"]
+    assert without_timings(found["policy"]) == without_timings(local["policy"])
+    assert found["verdict"] == local["verdict"]
+
+
+def test_a_killed_search_leaves_no_process_and_goes_on_to_the_same_end(
+    driver, cluster, local, tmp_path
+):
+    """On a private cluster, while another one runs on the machine: that one is not touched."""
+    first, out = driver(0.3), tmp_path / "run"
+    recorded_by(first, out, 4)
     pids = descendants(first.pid)
     names = {name_of(pid) for pid in pids}
     assert {"raylet", "gcs_server"} <= names
@@ -262,12 +289,31 @@ def test_a_killed_search_leaves_no_process_and_goes_on_to_the_same_end(driver, c
     second = driver(0.0)
     output, _ = second.communicate(timeout=120)
     assert (second.returncode, output) == (0, "")
-    keys = recorded(out)
-    assert len(keys) == len(set(keys)) > n_known
-    ours, theirs = result_of(out), result_of(local / "run")
-    assert ours["outcomes"] == theirs["outcomes"]
-    assert without_timings(ours["policy"]) == without_timings(theirs["policy"])
-    assert ours["verdict"] == theirs["verdict"]
+    assert_same_end(out, local, n_known)
+
+
+def test_a_search_that_loses_a_node_and_its_driver_goes_on_to_the_same_end(
+    driver, local, tmp_path
+):
+    """On a named cluster of two nodes, of which the one that is left sees the end."""
+    out = tmp_path / "run"
+    with cluster_of(1) as cluster:
+        first = driver(0.5, cluster.address)
+        recorded_by(first, out, 4)
+        cluster.order("remove")
+        recorded_by(first, out, len(recorded(out)) + 6)
+        pids = descendants(first.pid)
+        first.kill()
+        first.wait()
+        killed, n_known = time.monotonic(), len(recorded(out))
+        assert gone_within(10, *pids)
+        second = driver(0.0, cluster.address)
+        recorded_by(second, out, n_known + 1)
+        note_figures("resume on a named cluster", {"seconds": round(time.monotonic() - killed, 1)})
+        output, _ = second.communicate(timeout=120)
+    notice = "The Ray cluster has room for 2 of 4 trials at a time; the others wait for it.\n"
+    assert (second.returncode, output) == (0, notice)
+    assert_same_end(out, local, n_known)
 
 
 def name_of(pid):
