@@ -29,6 +29,7 @@ from machine import machine
 from policysearch.baselines import baseline_policies
 from policysearch.config import make_config
 from policysearch.engines.simulated import SimulatedEngine
+from policysearch.ledger import trial_key
 from policysearch.run import Run, StopRequest, now, versions
 from policysearch.samplers.base import Sampler
 from policysearch.search_loop import SearchLoop
@@ -142,7 +143,8 @@ def simulate(case: Case) -> dict[str, Any]:
 
         def watched_submit(task: Task) -> None:
             submit(task)
-            busy.append(engine.utilisation())
+            if task.key == trial_key(case.n_trials - 1):  # from here on workers have no work
+                busy.append(engine.utilisation())
 
         engine.submit = watched_submit  # type: ignore[method-assign]
         started = time.perf_counter()

@@ -17,7 +17,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from policysearch.samplers.optuna_trials import distributions_of, frozen_trial
+from policysearch.samplers.optuna_trials import distributions_of, frozen_trial, only_value
 from policysearch.seeding import derive_seed
 from policysearch.space import SearchSpace
 from policysearch.trial import Suggestion, Trial
@@ -56,9 +56,11 @@ class OptunaSampler:
 
     def suggest(self, number: int, history: Sequence[Trial]) -> Suggestion:
         """Suggests the parameters of trial `number` (see `Sampler`)."""
-        if self._algorithm != "random":
-            self._take_in([t for t in history if t.suggestion.params is not None])
         seed = derive_seed(self._seed, "sampler", number) % 2**32
+        if self._algorithm == "random":
+            params = self._random(seed)
+            return Suggestion(self._space.decode(params), self._algorithm, params)
+        self._take_in([t for t in history if t.suggestion.params is not None])
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
             storage=_History(self._shown()), sampler=self._sampler(seed), direction="minimize"
@@ -66,6 +68,16 @@ class OptunaSampler:
         asked = study.ask(self._distributions).params
         params = {name: asked[name] for name in self._distributions}
         return Suggestion(self._space.decode(params), self._algorithm, params, self._state())
+
+    def _random(self, seed: int) -> dict[str, Any]:
+        """What a study with a random sampler would give, without its bookkeeping: half its cost."""
+        sampler: Any = optuna.samplers.RandomSampler(seed=seed)
+        return {
+            name: sampler.sample_independent(None, None, name, distribution)
+            if name in self._varied
+            else only_value(distribution)
+            for name, distribution in self._distributions.items()
+        }
 
     def _take_in(self, usable: list[Trial]) -> None:
         """Translates what is new; begins anew when the history is not a grown one."""
@@ -86,8 +98,6 @@ class OptunaSampler:
         return {_GENERATION: self._generations.newest()} if self._algorithm == "nsga2" else {}
 
     def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        if self._algorithm == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
         if self._algorithm == "nsga2":
             return _NSGAIISampler(
                 self._varied,

@@ -21,6 +21,14 @@ def distributions_of(space: SearchSpace) -> dict[str, BaseDistribution]:
     return _Shared({name: _distribution(p) for name, p in space.parameters().items()})
 
 
+def only_value(distribution: BaseDistribution) -> float | int | str:
+    """The value of a distribution that has no other."""
+    if isinstance(distribution, CategoricalDistribution):
+        return str(distribution.choices[0])
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    return distribution.low
+
+
 def frozen_trial(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     """A trial with its state, value, running mean after each replicate, and sampler state.
 

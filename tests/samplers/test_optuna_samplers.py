@@ -104,13 +104,18 @@ def by_optuna(space, seed, algorithm, number, history):
     if algorithm == "tpe":
         arguments = {"multivariate": True, "constant_liar": False}
         study.sampler = optuna.samplers.TPESampler(seed=seed, **arguments)
+    elif algorithm == "random":
+        study.sampler = optuna.samplers.RandomSampler(seed=seed)
     else:
         study.sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
     return study.ask(distributions).params
 
 
 @pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize(("algorithm", "numbers"), [("tpe", (8, 30, 64)), ("nsga2", (15, 40, 64))])
+@pytest.mark.parametrize(
+    ("algorithm", "numbers"),
+    [("tpe", (8, 30, 64)), ("nsga2", (15, 40, 64)), ("random", (8, 30, 64))],
+)
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_what_is_spared_changes_nothing_that_optuna_suggests(name, algorithm, numbers):
     space = SPACES[name]()
