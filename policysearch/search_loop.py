@@ -18,6 +18,7 @@ from policysearch.ledger import trial_key
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to_dict
 from policysearch.pruning import MedianPruning, ReportPruning
+from policysearch.remembered import Packing
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.strategies import STRATEGIES, Plan
@@ -54,6 +55,7 @@ class SearchLoop:
         self._run = run
         self._config = run.config
         self._space = space
+        self._packing = Packing(space)
         self._replicates = replicates
         self._n_epochs = n_epochs
         plan = Plan(
@@ -166,7 +168,7 @@ class SearchLoop:
         return Trial(number, self._asked.pop(number), finished.outcome)
 
     def _take_in(self, trial: Trial) -> None:
-        self._trials[trial.number] = trial
+        self._trials[trial.number] = trial = self._packing.packed(trial)
         while len(self._without_gap) in self._trials:
             self._without_gap.append(self._trials[len(self._without_gap)])
         best = None if self._best is None else self._best.score

@@ -66,7 +66,7 @@ class Task:
         return "verdict" if kind == "verdict" else "confirm"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a task.
 
@@ -155,7 +155,7 @@ def _unpacked(text: str) -> tuple[float, ...]:
     return tuple(numbers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Suggestion:
     """A policy that a sampler wants tried.
 
@@ -180,7 +180,7 @@ class Suggestion:
         return self.origin.startswith(("calibrated:", "equal:", "combine:", "ramp:"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
     """A suggestion with its number and its outcome."""
 

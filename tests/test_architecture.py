@@ -20,7 +20,7 @@ FLOORS = (
     ("objectives",),
     ("samplers", "ledger_lines", "ledger", "config", "pruning"),
     ("engines",),
-    ("run", "search_loop", "selection", "simplify", "headroom", "verdict"),
+    ("remembered", "run", "search_loop", "selection", "simplify", "headroom", "verdict"),
     ("problems",),
     ("confirmation", "budget", "ladder"),
     ("comparison",),

@@ -60,7 +60,7 @@ class OptunaSampler:
         if self._algorithm == "random":
             params = self._random(seed)
             return Suggestion(self._space.decode(params), self._algorithm, params)
-        self._take_in([t for t in history if t.suggestion.params is not None])
+        self._take_in(history)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
             storage=_History(self._shown()), sampler=self._sampler(seed), direction="minimize"
@@ -70,7 +70,7 @@ class OptunaSampler:
         return Suggestion(self._space.decode(params), self._algorithm, params, self._state())
 
     def _random(self, seed: int) -> dict[str, Any]:
-        """What a study with a random sampler would give, without its bookkeeping: half its cost."""
+        """What a study with a random sampler would give, at half the cost."""
         sampler: Any = optuna.samplers.RandomSampler(seed=seed)
         return {
             name: sampler.sample_independent(None, None, name, distribution)
@@ -79,15 +79,18 @@ class OptunaSampler:
             for name, distribution in self._distributions.items()
         }
 
-    def _take_in(self, usable: list[Trial]) -> None:
+    def _take_in(self, history: Sequence[Trial]) -> None:
         """Translates what is new; begins anew when the history is not a grown one."""
-        if usable[: len(self._told)] != self._told:
+        if list(history[: len(self._told)]) != self._told:
             self._told, self._frozen, self._generations = [], [], _Generations()
-        for trial in usable[len(self._told) :]:
-            frozen = frozen_trial(trial, self._distributions)
-            self._told.append(trial)
-            self._frozen.append(frozen)
-            self._generations.add(frozen)
+        for trial in history[len(self._told) :]:
+            if trial.suggestion.params is not None:
+                frozen = frozen_trial(trial, self._distributions)
+                self._frozen.append(frozen)
+                self._generations.add(frozen)
+        self._told = list(history)
+        if len(self._frozen) > 2 * MAX_MODELLED and self._algorithm == "tpe":
+            self._frozen = modelled(self._frozen)  # what it leaves out now it always will
 
     def _shown(self) -> list[FrozenTrial]:
         if self._algorithm == "tpe":

@@ -144,6 +144,7 @@ def test_of_a_long_history_tpe_models_the_best_and_the_newest():
     assert numbers == sorted(set(numbers))
     assert {t.number for t in sorted(told, key=lambda t: t.value)[:100]} <= set(numbers)
     assert {t.number for t in told[-900:]} <= set(numbers)
+    assert modelled(modelled(trials[:2100]) + trials[2100:]) == shown
 
 
 def test_of_a_short_history_tpe_models_all_that_did_not_fail():
