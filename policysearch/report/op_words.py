@@ -41,6 +41,14 @@ IMAGE_PHRASES: dict[str, str] = {
     "gamma": "apply a gamma of {f}, or its inverse",
     "gaussian_noise": "add noise of {m} of the range",
     "cutout": "cover a square of {m} of the shorter side",
+    "elastic": "bend it smoothly, by {b} of the shorter side",
+    "bias_field": "brighten and darken it unevenly, as a coil does, by {b}",
+    "ghosting": "add ghosts: weaken some of its frequencies by {m}",
+    "motion": "let it move during the scan, by {b}",
+    "rician_noise": "add the noise of a scanner, {m} of the range",
+    "low_resolution": "take away {m} of its resolution",
+    "window_level": "set its window anew, by {b}",
+    "gamma_retained": "apply a gamma of {f}, or its inverse, and keep mean and contrast",
 }
 AUDIO_PHRASES: dict[str, str] = {
     "identity": "leave it as it is",

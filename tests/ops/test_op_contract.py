@@ -39,6 +39,11 @@ class TestImagesAsAnyOtherKind(ModalityContract):
     def samples(self, n):
         return Batch(images(n, 3, 20, 18, torch.float32))
 
+    def strength_samples(self, spec):
+        # A bend by a twelfth of a side is to be more than a pixel.
+        side = 64 if spec.name == "elastic" else 20
+        return Batch(images(64, 3, side, side, torch.float32))
+
     def edges(self):
         return {
             "one pixel": Batch(images(4, 3, 1, 1, torch.uint8)),
