@@ -214,7 +214,18 @@ def _arm(name: str, outcomes: Sequence[Outcome], metric: str, unseen: Sequence[s
         sum(outcome.seconds for outcome in outcomes),
         resampled if all(resampled) else (),
         _axes(measured, metric, unseen),
+        by_class=_by_class(measured),
     )
+
+
+def _by_class(measured: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
+    """Accuracy on each class, one value per training."""
+    keys = [key for key in measured[0] if key.startswith("class:")]
+    return {
+        key.removeprefix("class:"): tuple(metrics[key] for metrics in measured)
+        for key in keys
+        if all(key in metrics for metrics in measured)
+    }
 
 
 def _axes(

@@ -64,6 +64,10 @@ class SearchConfig(BaseModel):
       label_column: Column of a table that holds the classes; `None`: by its name.
       group_column: Column of a table that names what must not straddle a split.
       categorical_columns: Columns of rows that hold categories, though they are numbers.
+      thesaurus: File of synonyms for operations on texts; `None`: those that ship.
+      background: Folder of recordings that `background_mix` adds; `None`: the training clips.
+      class_weights: `balanced`: every class is trained on equally often, and counts equally in the
+        validation loss; `none`: as often as it occurs.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper. For comparison: `random`, and what others do,
@@ -148,6 +152,9 @@ class SearchConfig(BaseModel):
     label_column: str | None = None
     categorical_columns: tuple[str, ...] = ()
     skip_bad: bool = False
+    thesaurus: str | None = None
+    background: str | None = None
+    class_weights: Literal["none", "balanced"] = "none"
     epochs: Count | None = None
     search_epochs: Count | None = None
     search_anyway: bool = False
@@ -268,7 +275,10 @@ def _checked(settings: dict[str, Any], what: str) -> SearchConfig:
 #: What means nothing where the training is the user's own, and why.
 _NOT_FOR_OWN = {
     **dict.fromkeys(
-        ("train_size", "val_share", "folds", "group_pattern", "skip_bad", "split_seed"),
+        (
+            *("train_size", "val_share", "folds", "group_pattern", "skip_bad", "split_seed"),
+            *("thesaurus", "background", "class_weights"),
+        ),
         "your training reads and splits the data itself",
     ),
     **dict.fromkeys(

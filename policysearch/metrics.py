@@ -52,18 +52,25 @@ class Metric:
         return float(self.weighted(log_probabilities, y, np.ones((1, len(y))))[0])
 
 
-def scores(log_probabilities: LogProbabilities, y: Labels) -> dict[str, float]:
+def scores(
+    log_probabilities: LogProbabilities, y: Labels, *, is_balanced: bool = False
+) -> dict[str, float]:
     """What a search looks at.
 
     Args:
       log_probabilities: Natural logarithms, `(n, n_classes)`, float32; rows sum to one.
       y: Classes, `(n,)`.
+      is_balanced: Every class counts equally, however many samples it has.
 
     Returns:
       `log_loss` (natural log, lower is better) and `accuracy` in [0, 1].
     """
     picked = log_probabilities[np.arange(len(y)), y]
     right = log_probabilities.argmax(axis=1) == y
+    if is_balanced:
+        weights = 1 / np.bincount(y)[y].astype(np.float64)
+        weights /= weights.sum()
+        return {"log_loss": float(-(weights @ picked)), "accuracy": float(weights @ right)}
     return {
         "log_loss": float(-picked.mean(dtype=np.float64)),
         "accuracy": float(right.mean()),
@@ -76,6 +83,12 @@ def all_scores(log_probabilities: LogProbabilities, y: Labels) -> dict[str, floa
     if len(np.unique(y)) < 2:
         del measured["roc_auc"]
     return {name: metric.value(log_probabilities, y) for name, metric in measured.items()}
+
+
+def class_accuracies(log_probabilities: LogProbabilities, y: Labels) -> dict[int, float]:
+    """Share of each class that is recognised, by its number; classes without a sample are not."""
+    right = _right(log_probabilities, y)
+    return {label: float(right[y == label].mean()) for label in np.unique(y).tolist()}
 
 
 def check_metric(name: str, y: Labels) -> None:

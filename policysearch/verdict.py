@@ -46,6 +46,7 @@ class Arm:
       axes: What else was measured, means over seeds by name.
       overlap: Share of its training set that a score has in common with another one, in
         expectation; `None` when all have the same training set.
+      by_class: Accuracy on the test samples of each class by its name, one value per seed.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Arm:
     resampled: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     axes: Mapping[str, float] = field(default_factory=dict)
     overlap: float | None = None
+    by_class: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -178,7 +180,34 @@ def make_verdict(
         "seeds": list(seeds),
         "holds_for": measure.holds_for or _holds_for(arms),
         "comparisons": [c.to_dict() for c in comparisons],
+        **_by_class(by_name, chosen),
     }
+
+
+def _by_class(arms: Mapping[str, Arm], chosen: str) -> dict[str, Any]:
+    """What becomes of each class: the found policy, or the chosen one, against none."""
+    arm = arms.get(FOUND, arms[chosen])
+    none = arms.get("none")
+    if none is None or arm is none:
+        return {}
+    rows = [
+        {
+            "class": name,
+            "none": float(np.mean(none.by_class[name])),
+            arm.name: float(np.mean(scores)),
+            **_paired(scores, none.by_class[name], arm.overlap or 0.0),
+        }
+        for name, scores in arm.by_class.items()
+        if name in none.by_class
+    ]
+    return {"classes": {"arm": arm.name, "rows": rows}} if rows else {}
+
+
+def _paired(a: tuple[float, ...], b: tuple[float, ...], overlap: float) -> dict[str, float]:
+    """Mean difference with its interval over seeds; test samples of one class are few."""
+    found = estimate(np.subtract(a, b).tolist(), overlap=overlap)
+    low, high = found.interval()
+    return {"difference": found.mean, "ci_low": low, "ci_high": high}
 
 
 def _sources(arms: Sequence[Arm]) -> list[str]:

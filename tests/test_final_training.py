@@ -30,7 +30,9 @@ def test_every_metric_and_axis_is_measured_and_the_score_is_the_log_loss(final):
     outcome = evaluated(final)
     (metrics,) = outcome.metrics
     corruptions = {f"corrupted:{name}" for name in IMAGE_CORRUPTIONS}
-    assert set(metrics) == set(METRICS) | set(AXES) | corruptions | {"score", "seconds"}
+    classes = {f"class:{i}" for i in range(10)}
+    others = corruptions | classes | {"score", "seconds"}
+    assert set(metrics) == set(METRICS) | set(AXES) | others
     assert outcome.score == metrics["score"] == metrics["log_loss"]
 
 

@@ -65,6 +65,17 @@ def data_options(command: Command) -> Command:
             help="Column of a table that holds categories though they are numbers. Repeatable.",
         ),
         click.option("--group-column", help="Column that names what must not straddle a split."),
+        click.option("--thesaurus", metavar="FILE", help="Synonyms for operations on texts."),
+        click.option(
+            "--background", metavar="FOLDER", help="Recordings that background_mix adds to clips."
+        ),
+        click.option(
+            "--class-weights",
+            type=click.Choice(["none", "balanced"]),
+            default="none",
+            show_default=True,
+            help="Train on every class equally often, and weigh them so in validation.",
+        ),
         click.option("--skip-bad", is_flag=True, help="Leave damaged images out and list them."),
         click.option("--split-seed", type=int, help="Seed of the splits.  [default: --seed]"),
     ]

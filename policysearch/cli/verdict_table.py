@@ -13,11 +13,12 @@ def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
       verdict: Content of `verdict.json`, or whatever a policy file holds in its place.
       mark: What the star stands for.
     """
-    from policysearch.cli.output import emit, emit_paragraph, emit_table
+    from policysearch.cli.output import emit, emit_paragraph, emit_table, escaped_line
     from policysearch.report.verdict_rows import (
         RIGHT,
         TITLES,
         axes_rows,
+        class_rows,
         corruptions_of,
         verdict_rows,
     )
@@ -27,11 +28,14 @@ def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
     emit_table(TITLES, rows, right=RIGHT)
     emit(f"* {mark}")
     titles, rows = axes_rows(verdict)
-    if not rows:
-        return
-    emit()
-    emit_table(titles, rows, right=range(1, len(titles)))
+    if rows:
+        emit()
+        emit_table(titles, rows, right=range(1, len(titles)))
     if names := corruptions_of(verdict):
         emit_paragraph(
             f"corrupted: mean accuracy under {', '.join(names)}; no arm trains on these"
         )
+    titles, rows = class_rows(verdict)
+    if rows:
+        emit()
+        emit_table(titles, [[escaped_line(cell) for cell in row] for row in rows], right=(1, 2))

@@ -37,8 +37,9 @@ class Folds:
     def read(self, fold: int, proxy: Proxy, probes: Mapping[str, Policy]) -> dict[str, float]:
         """Metrics on clean held-out samples, and under every probe (see `Task`)."""
         held = self.validation(fold)
-        metrics = scores(proxy.predict(held), held.y)
+        metrics = scores(proxy.predict(held), held.y, is_balanced=self._proxy.balanced)
         for name, policy in probes.items():
-            seen = scores(*proxy.predict_augmented(held, policy))
+            predicted, y = proxy.predict_augmented(held, policy)
+            seen = scores(predicted, y, is_balanced=self._proxy.balanced)
             metrics |= {f"{name}:{metric}": value for metric, value in seen.items()}
         return metrics

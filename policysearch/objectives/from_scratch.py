@@ -15,12 +15,22 @@ from numpy.typing import NDArray
 
 from policysearch.corruptions.base import corrupted
 from policysearch.data.splits import FinalData, SearchData
-from policysearch.metrics import METRICS, LogProbabilities, all_scores, check_metric, scores
+from policysearch.metrics import (
+    METRICS,
+    LogProbabilities,
+    all_scores,
+    check_metric,
+    class_accuracies,
+    scores,
+)
 from policysearch.objectives.base import evaluate_replicates
 from policysearch.objectives.folds import Folds
 from policysearch.proxies.base import Proxy, ProxySettings
 from policysearch.resampling import resample_weights
 from policysearch.trial import Outcome, Replicate, Task
+
+#: Classes up to which the final comparison says what becomes of each.
+MOST_CLASSES = 20
 
 
 class FromScratch:
@@ -49,7 +59,7 @@ class FinalTraining:
     """Test metrics of proxy trainings on all training data. The score is the log-loss.
 
     Every outcome also says what the metric of the verdict would have been on other test samples,
-    and, as `corrupted:NAME`, what the accuracy is on corrupted ones.
+    and, as `corrupted:NAME`, what the accuracy is on corrupted ones, as `class:NAME` on a class.
 
     Raises:
       InvalidValueError: When the test split leaves the metric undefined.
@@ -69,7 +79,11 @@ class FinalTraining:
             proxy = self._fitted(task, replicate)
             predicted = proxy.predict(self._data.test)
             resampled.append(self._resampled(predicted))
-            metrics = all_scores(predicted, self._data.test.y)
+            test = self._data.test
+            metrics = all_scores(predicted, test.y)
+            if test.n_classes <= MOST_CLASSES:
+                by_class = class_accuracies(predicted, test.y)
+                metrics |= {f"class:{test.classes[label]}": a for label, a in by_class.items()}
             for name, data in corrupted(self._data.test):
                 metrics[f"corrupted:{name}"] = scores(proxy.predict(data), data.y)["accuracy"]
             return metrics | {"score": metrics["log_loss"]}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,8 +25,10 @@ from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy import Policy
 from policysearch.problems.base import Rung
+from policysearch.problems.extras import proxy_extras
 from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
 from policysearch.proxies.checkpoint import file_digest
+from policysearch.proxies.training import TrainingConfig
 from policysearch.run import Progress
 from policysearch.samplers.strategies import STRATEGIES
 from policysearch.space import SearchSpace
@@ -48,7 +51,7 @@ class DatasetProblem:
         self.splits = load_splits(config, progress)
         train = self.splits.final.train
         self.modality = train.modality
-        self._proxy = _proxy_settings(config, train, progress)
+        self._proxy, self._extras = _proxy_settings(config, train, progress)
         self.n_folds = len(self.splits.search.folds)
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
@@ -89,6 +92,8 @@ class DatasetProblem:
     def chance_score(self) -> float | None:
         """Entropy of the classes of the training data, natural log (see `Problem`)."""
         counts = self.splits.final.train.counts()
+        if self._config.class_weights == "balanced":
+            counts = np.minimum(counts, 1)
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
@@ -111,6 +116,7 @@ class DatasetProblem:
             **({} if metric == "accuracy" else {"metric": metric}),
             **({"subsets": [s.fingerprint for s in final.subsets]} if final.subsets else {}),
             **_identity(self._config),
+            **self._extras,
         }
 
     def provenance(self) -> Mapping[str, Any]:
@@ -121,24 +127,34 @@ class DatasetProblem:
             "dataset_fingerprint": train.fingerprint,
             "n_train": len(train),
             **_identity(self._config),
+            **self._extras,
         }
 
 
-def _proxy_settings(config: SearchConfig, train: Dataset, progress: Progress) -> ProxySettings:
+def _proxy_settings(
+    config: SearchConfig, train: Dataset, progress: Progress
+) -> tuple[ProxySettings, dict[str, str]]:
+    """The proxy, and what identifies the user's files and wishes that it was made with."""
+    extras, identity = proxy_extras(config, train)
     if config.network is None:
-        return settings_for(train, config.device)
-    from policysearch.proxies.own_network import own_network
+        settings = settings_for(train, config.device, **extras)
+    else:
+        from policysearch.proxies.own_network import own_network
 
-    settings, notices = own_network(
-        train,
-        config.device,
-        config.network,
-        config.checkpoint,
-        config.learning_rate,
-        config.normalization,
-    )
-    progress({"event": "training", "text": f"the network {config.network}", "notices": notices})
-    return settings
+        settings, notices = own_network(
+            train,
+            config.device,
+            config.network,
+            config.checkpoint,
+            config.learning_rate,
+            config.normalization,
+        )
+        told = {"event": "training", "text": f"the network {config.network}", "notices": notices}
+        progress(told)
+    if config.class_weights == "balanced":
+        balanced = dataclasses.replace(cast(TrainingConfig, settings), balanced=True)
+        return cast(ProxySettings, balanced), identity | {"classes": "balanced"}
+    return settings, identity
 
 
 def _identity(config: SearchConfig) -> dict[str, Any]:

@@ -39,10 +39,12 @@ class AudioProxyConfig(TrainingConfig):
     Attributes:
       width: Channels of the first layer; the next ones have two and four times as many.
       n_mels: Bands of the spectrogram.
+      background: Recordings that `background_mix` adds; `None`: the training clips.
     """
 
     width: int = 12
     n_mels: int = 40
+    background: Clips | None = None
 
     def default_epochs(self, n_train: int) -> int:
         """Epochs of a full training: 100 up to 100 clips, fewer for more (inverse square root)."""
@@ -53,14 +55,17 @@ class AudioProxyConfig(TrainingConfig):
         return AudioProxy(train, policy, n_epochs, seed, self)
 
 
-def config_for(data: Dataset, device: str = "cpu") -> AudioProxyConfig:
+def config_for(
+    data: Dataset, device: str = "cpu", background: Clips | None = None
+) -> AudioProxyConfig:
     """Sizes the proxy to the data: at least four steps an epoch, batches of 64 at most.
 
     Raises:
       InvalidValueError: When this torch cannot compute on the device.
     """
     check_device(device)
-    return AudioProxyConfig(batch_size=min(64, max(8, len(data) // 4)), device=device)
+    batch_size = min(64, max(8, len(data) // 4))
+    return AudioProxyConfig(batch_size=batch_size, device=device, background=background)
 
 
 class AudioNetwork(nn.Module):
@@ -115,7 +120,8 @@ class AudioNetwork(nn.Module):
 class AudioProxy(TorchProxy):
     """One training of the network on clips under a policy (see `TorchProxy`).
 
-    `background_mix` adds the training clips, which are no other in the batch than elsewhere.
+    `background_mix` adds the recordings of the settings, or the training clips, which are no
+    other in the batch than elsewhere.
     """
 
     def __init__(
@@ -126,7 +132,8 @@ class AudioProxy(TorchProxy):
             raise InvalidValueError("A dataset of clips must have a `sample_rate`.")
         self._rate = train.sample_rate
         self._n_mels = config.n_mels
-        self._settings = AudioSettings(self._rate, Clips(_tensor(train.x), _lengths(train)))
+        background = config.background or Clips(_tensor(train.x), _lengths(train))
+        self._settings = AudioSettings(self._rate, background)
         self._mean, self._std = self._statistics(train)
         self._clean = self.inputs(train)
         self.network = AudioNetwork(train.n_classes, config.width, derive_seed(seed, "weights"))

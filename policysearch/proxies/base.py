@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -56,7 +56,16 @@ class Proxy(Protocol):
 
 
 class ProxySettings(Protocol):
-    """Hyper-parameters of the proxy of one kind of data: plain, picklable, and they make one."""
+    """Hyper-parameters of the proxy of one kind of data: plain, picklable, and they make one.
+
+    Attributes:
+      balanced: Every class is trained on equally often, and counts equally in validation.
+    """
+
+    @property
+    def balanced(self) -> bool:
+        """See the class."""
+        ...
 
     def default_epochs(self, n_train: int) -> int:
         """Epochs of a full training: long enough for augmentation to pay off."""
@@ -67,16 +76,17 @@ class ProxySettings(Protocol):
         ...
 
 
-def settings_for(data: Dataset, device: str = "cpu") -> ProxySettings:
+def settings_for(data: Dataset, device: str = "cpu", **extras: Any) -> ProxySettings:
     """The settings of the proxy for a dataset, by its modality and size.
 
-    They come from `config_for` in the module of `policysearch.proxies` named like the modality.
+    They come from `config_for` in the module of `policysearch.proxies` named like the modality,
+    which may take more than data and device.
 
     Raises:
       InvalidValueError: When this torch cannot compute on the device.
     """
     found = importlib.import_module(f"policysearch.proxies.{data.modality}")
-    settings: ProxySettings = found.config_for(data, device)
+    settings: ProxySettings = found.config_for(data, device, **extras)
     return settings
 
 

@@ -26,6 +26,8 @@ from policysearch.metrics import LogProbabilities
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed, generator
 
+_Indices = NDArray[np.int64]
+
 #: Samples of one forward pass.
 PREDICT_BATCH = 1024
 #: Samples augmented in one go; tiny datasets are augmented for several epochs at once.
@@ -45,12 +47,44 @@ class TrainingConfig:
     Attributes:
       batch_size: Samples of a step; batches of an epoch are of nearly equal size.
       learning_rate: Peak of the one-cycle schedule (SGD, Nesterov momentum 0.9).
+      balanced: Every class is trained on equally often; an epoch has as many samples as ever.
     """
 
     batch_size: int = 50
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
     device: str = "cpu"
+    balanced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A batch: its epoch, its samples, and how often each of them was seen before."""
+
+    epoch: int
+    indices: _Indices
+    visits: _Indices
+
+
+class _Turns:
+    """Samples of a class in random order, and again in another one when all had their turn."""
+
+    def __init__(self, members: _Indices, rng: np.random.Generator) -> None:
+        self._members = members
+        self._rng = rng
+        self._left: list[int] = []
+        self._rounds = -1
+
+    def take(self, n: int) -> tuple[_Indices, _Indices]:
+        """The next `n` samples, and the round of each."""
+        taken = []
+        for _ in range(n):
+            if not self._left:
+                self._left = self._rng.permutation(self._members).tolist()
+                self._rounds += 1
+            taken.append((self._left.pop(), self._rounds))
+        both = np.array(taken, dtype=np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
 
 
 def check_device(device: str) -> None:
@@ -177,26 +211,45 @@ class TorchProxy(abc.ABC):
         """All batches of the training in order, augmented block by block."""
         order = generator(self._seed, "order")
         drawer = Drawer(self._policy, derive_seed(self._seed, "draws"))
-        block: list[tuple[int, NDArray[np.int64]]] = []
-        for epoch in range(self._n_epochs):
-            for indices in np.array_split(order.permutation(len(self._train)), self._n_batches):
-                block.append((epoch, indices))
-                if sum(len(i) for _, i in block) >= AUGMENT_BLOCK:
+        orders = self._balanced_orders if self._training.balanced else self._orders
+        block: list[_Part] = []
+        for epoch, (indices, visits) in enumerate(orders(order)):
+            for place in np.array_split(np.arange(len(indices)), self._n_batches):
+                block.append(_Part(epoch, indices[place], visits[place]))
+                if sum(len(part.indices) for part in block) >= AUGMENT_BLOCK:
                     yield from self._block(drawer, block)
                     block = []
         yield from self._block(drawer, block)
 
-    def _block(
-        self, drawer: Drawer, block: list[tuple[int, NDArray[np.int64]]]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _orders(self, rng: np.random.Generator) -> Iterator[tuple[_Indices, _Indices]]:
+        """Samples of each epoch in order, each once, and how often each was seen before."""
+        for epoch in range(self._n_epochs):
+            indices = rng.permutation(len(self._train))
+            yield indices, np.full(len(indices), epoch)
+
+    def _balanced_orders(self, rng: np.random.Generator) -> Iterator[tuple[_Indices, _Indices]]:
+        """The same with all classes equally often: the samples of each in turns."""
+        queues = [
+            _Turns(np.flatnonzero(self._train.y == c), rng) for c in np.unique(self._train.y)
+        ]
+        for _ in range(self._n_epochs):
+            counts = np.full(len(queues), len(self._train) // len(queues))
+            counts[rng.permutation(len(queues))[: len(self._train) % len(queues)]] += 1
+            taken = [queue.take(int(n)) for queue, n in zip(queues, counts, strict=True)]
+            indices, visits = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+            shuffled = rng.permutation(len(indices))
+            yield indices[shuffled], visits[shuffled]
+
+    def _block(self, drawer: Drawer, block: list[_Part]) -> Iterator[tuple[Tensor, Tensor]]:
         if not block:
             return
         started = time.perf_counter()
-        indices = np.concatenate([i for _, i in block])
-        epochs = np.concatenate([np.full(len(i), epoch) for epoch, i in block])
-        drawn = drawer.draw(indices, epochs, (epochs + 0.5) / self._n_epochs)
+        indices = np.concatenate([part.indices for part in block])
+        visits = np.concatenate([part.visits for part in block])
+        epochs = np.concatenate([np.full(len(part.indices), part.epoch) for part in block])
+        drawn = drawer.draw(indices, visits, (epochs + 0.5) / self._n_epochs)
         x = self.training_inputs(indices, drawn)
         y = self._y[torch.from_numpy(indices).to(self.device)]
         self.augment_seconds += time.perf_counter() - started
-        sizes = [len(i) for _, i in block]
+        sizes = [len(part.indices) for part in block]
         yield from zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)

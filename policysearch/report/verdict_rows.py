@@ -48,6 +48,27 @@ def axes_rows(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["  arm", *(title for _, title, _ in shown)], rows
 
 
+#: Classes up to which a table of them is short.
+_FEW_CLASSES = 10
+
+
+def class_rows(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of what becomes of each class; no rows where there are many, or none."""
+    told = verdict.get("classes")
+    rows = _items(told.get("rows")) if isinstance(told, dict) else []
+    if not 0 < len(rows) <= _FEW_CLASSES or not isinstance(told, dict):
+        return [], []
+    arm = str(told.get("arm"))
+    return ["  class", "none", arm, "difference"], [
+        [
+            f"  {row.get('class')}",
+            *(_axis(row.get(key), is_share=True) for key in ("none", arm)),
+            _difference(row, is_share=True),
+        ]
+        for row in rows
+    ]
+
+
 def corruptions_of(verdict: Mapping[str, Any]) -> list[str]:
     """Names of the corruptions whose mean accuracy is shown."""
     keys = [
