@@ -186,6 +186,7 @@ class PolicyTransform(torch.nn.Module):
         epoch: int | None = None,
         lengths: Any = None,
         sample_rate: int | None = None,
+        mask: Any = None,
     ) -> Any:
         """Augments a sample or a batch.
 
@@ -202,13 +203,16 @@ class PolicyTransform(torch.nn.Module):
             `(n,)`, or one for a single series. Default: all. Padding of a clip is silence, into
             which one that becomes longer goes on.
           sample_rate: Of these clips, in Hz; default is what `load_policy` was told.
+          mask: Masks of these images, `(H, W)`, `(n, H, W)`, `(n, C, H, W)`, any dtype, numpy or
+            torch: moved as their images are, with nearest interpolation and 0 from outside. The
+            result is then `(x, mask)`, or `(x, y, mask)`.
         """
         for value in (x, y):
             _check_kind(value)
         if torch.compiler.is_compiling():  # draws and machine code are not for graphs
             untraced = torch.compiler.disable(self._augment)  # type: ignore[no-untyped-call]
-            return untraced(x, y, index, epoch, lengths, sample_rate)
-        return self._augment(x, y, index, epoch, lengths, sample_rate)
+            return untraced(x, y, index, epoch, lengths, sample_rate, mask)
+        return self._augment(x, y, index, epoch, lengths, sample_rate, mask)
 
     def _augment(
         self,
@@ -218,14 +222,28 @@ class PolicyTransform(torch.nn.Module):
         epoch: int | None,
         lengths: Any,
         sample_rate: int | None,
+        mask: Any,
     ) -> Any:
         if self.training and self.policy.sub_policies:
             batch, restore = self._take_in(x, lengths, y, sample_rate)
-            if index is None:
+            if index is None and mask is None:
                 x = restore(self._apply_fresh(batch))
             else:
-                x = restore(self._augmented(batch, self.draw(index, epoch)))
-        return x if y is None else (x, y)
+                drawn = self._fresh(len(batch)) if index is None else self.draw(index, epoch)
+                x = restore(self._augmented(batch, drawn))
+                if mask is not None:
+                    mask = self._modality.moved(mask, batch, drawn, self.policy)
+        found = [x, *(value for value in (y, mask) if value is not None)]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _fresh(self, n: int) -> Drawn:
+        """Draws for the next `n` samples of this stream; loader workers have streams apart."""
+        calls = list(itertools.islice(self._calls, n))
+        return self._drawer.draw(np.array(calls, np.int64), self._stream(), self._said_progress())
+
+    def _stream(self) -> int:
+        worker = torch.utils.data.get_worker_info()
+        return -1 if worker is None else worker.seed
 
     def _take_in(
         self, x: Any, lengths: Any = None, y: Any = None, sample_rate: int | None = None
@@ -247,9 +265,8 @@ class PolicyTransform(torch.nn.Module):
         )
 
     def _apply_fresh(self, batch: Batch) -> Any:
-        """Draws for the next samples of this stream; loader workers have streams apart."""
-        worker = torch.utils.data.get_worker_info()
-        stream = -1 if worker is None else worker.seed
+        """Draws for the next samples (see `_fresh`), single ones ahead, and applies it."""
+        stream = self._stream()
         progress = self._said_progress()
         calls = list(itertools.islice(self._calls, len(batch)))
         if len(calls) != 1:
@@ -309,7 +326,7 @@ def _check_kind(value: Any) -> None:
     if kind in ("Mask", "BoundingBoxes", "KeyPoints", "Video") and isinstance(value, Tensor):
         raise InvalidValueError(
             f"A {kind} is not moved along with its image, nor augmented by itself. Give the image "
-            "alone, and class labels as `y`."
+            "as `x`, its mask as a plain tensor, `mask`, and class labels as `y`."
         )
 
 

@@ -107,6 +107,16 @@ class Modality(abc.ABC):
         """
         return told
 
+    def moved(self, mask: Any, batch: Batch, drawn: Drawn, policy: Policy) -> Any:  # noqa: ARG002
+        """Masks of samples, moved as what was drawn moves these.
+
+        Raises:
+          InvalidValueError: For a kind of data that has no masks, or masks of another shape.
+        """
+        raise InvalidValueError(
+            f"`mask` is for image policies, this one is for {policy.modality} data. Leave it out."
+        )
+
     def one_by_one(self, drawn: Drawn, policy: Policy) -> OneByOne:
         """Applies drawn rows to single samples that come one after the other."""
         return OneByOne(self, drawn, policy)

@@ -1,7 +1,8 @@
-"""Images: `(n, C, H, W)` tensors, geometry composed and compiled ahead where that is faster."""
+"""Images: `(n, C, H, W)` tensors, or volumes `(n, C, D, H, W)`, compiled where that helps."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policysearch.draws import Drawn
+from policysearch.errors import InvalidValueError
 from policysearch.mixture import as_levels
 from policysearch.modalities.base import Batch, OneByOne, Restore, TensorModality, no_lengths
 from policysearch.modalities.image_samples import as_batch
-from policysearch.ops.image_kernels import ImageSettings, StagesAhead, apply_stages, as_rows
+from policysearch.ops.image_kernels import (
+    ImageSettings,
+    StagesAhead,
+    apply_stages,
+    as_rows,
+    move,
+)
 from policysearch.policy import Policy
 
 _Like = tuple[torch.Size, torch.dtype, torch.device]
 
 
 class ImageModality(TensorModality):
-    """PIL images, numpy `(H, W)` or `(H, W, C)`, torch `(C, H, W)` or `(n, C, H, W)`."""
+    """PIL images, numpy `(H, W)` or `(H, W, C)`, torch `(C, H, W)` or `(n, C, H, W)`.
+
+    Volumes are batches `(n, C, D, H, W)` in torch.
+    """
 
     def take_in(
         self,
@@ -40,6 +51,31 @@ class ImageModality(TensorModality):
             x, drawn.ops, drawn.op_index, _magnitudes(drawn, x), drawn.extra, _settings(policy)
         )
 
+    def moved(self, mask: Any, batch: Batch, drawn: Drawn, policy: Policy) -> Any:
+        """Masks moved as their images are, nearest (see `Modality`)."""
+        if policy.mix is not None:
+            raise InvalidValueError(
+                "A policy with `mix` averages images, and masks have no average. Use one without."
+            )
+        masks = torch.from_numpy(np.ascontiguousarray(mask)) if is_array(mask) else mask
+        spatial = tuple(batch.x.shape[2:])
+        if not isinstance(masks, Tensor) or tuple(masks.shape[-len(spatial) :]) != spatial:
+            got = tuple(masks.shape) if isinstance(masks, Tensor) else type(mask).__name__
+            raise InvalidValueError(
+                f"`mask` must be an array or tensor that ends in {spatial}, as the images do, got "
+                f"{got}."
+            )
+        lead = math.prod(masks.shape[: -len(spatial)])
+        if lead % max(1, len(batch)) or lead < len(batch):
+            raise InvalidValueError(
+                f"`mask` must hold the same number of masks for each of {len(batch)} images, got "
+                f"shape {tuple(masks.shape)}."
+            )
+        whole = masks.reshape(len(batch), -1, *spatial) if len(batch) else masks[:, None]
+        out = move(whole, drawn.ops, drawn.op_index, _magnitudes(drawn, batch.x), drawn.extra)
+        same = out.reshape(masks.shape)
+        return same.numpy() if is_array(mask) else same
+
     def as_values(self, total: Tensor, dtype: torch.dtype) -> Tensor:
         """Levels of the dtype, floats cut to [0, 1]."""
         return as_levels(total, dtype)
@@ -52,6 +88,11 @@ class ImageModality(TensorModality):
 MODALITY = ImageModality()
 
 
+def is_array(mask: Any) -> bool:
+    """Whether a mask is numpy's."""
+    return isinstance(mask, np.ndarray)
+
+
 def _settings(policy: Policy) -> ImageSettings:
     return ImageSettings(policy.interpolation, policy.fill)
 
@@ -61,7 +102,7 @@ def _magnitudes(drawn: Drawn, x: Tensor) -> NDArray[np.float64]:
     if not drawn.is_pixels.any():
         return drawn.magnitude
     along_y = np.array([name == "translate_y" for name in drawn.ops])
-    side = np.where(along_y[drawn.op_index], x.shape[2], x.shape[3])
+    side = np.where(along_y[drawn.op_index], x.shape[-2], x.shape[-1])
     fraction = np.clip(drawn.magnitude / side, -1.0, 1.0)
     return np.where(drawn.is_pixels, fraction, drawn.magnitude)
 

@@ -19,7 +19,8 @@ def as_batch(x: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
 
     Args:
       x: PIL image (modes L, RGB, RGBA, I;16); numpy `(H, W)` or `(H, W, C)`; torch `(C, H, W)` or
-        `(n, C, H, W)`. Dtypes uint8, uint16, or floating in [0, 1].
+        `(n, C, H, W)`; volumes torch `(n, C, D, H, W)`, one as `x[None]`. Dtypes uint8, uint16, or
+        floating in [0, 1].
 
     Raises:
       InvalidValueError: For another type, shape, dtype or range; says what to do.
@@ -41,11 +42,12 @@ def _from_tensor(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         raise InvalidValueError(
             "An image must not require grad: most operations cannot pass it. Use x.detach()."
         )
-    if x.ndim not in (3, 4):
+    if x.ndim not in (3, 4, 5):
         raise InvalidValueError(
-            f"A torch image must be (C, H, W) or a batch (n, C, H, W), got shape {tuple(x.shape)}."
+            f"A torch image must be (C, H, W) or a batch (n, C, H, W), got shape {tuple(x.shape)}"
+            "; volumes are (n, C, D, H, W)."
         )
-    batch = x if x.ndim == 4 else x[None]
+    batch = x if x.ndim >= 4 else x[None]
     if batch.numel() == 0 and batch.shape[0] != 0:
         raise InvalidValueError(f"An image must not be empty, got shape {tuple(x.shape)}.")
     if x.is_floating_point() and x.device.type == "cpu" and x.numel():
@@ -58,7 +60,7 @@ def _from_tensor(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def _unbatched(out: Tensor, ndim: int) -> Tensor:
-    return out if ndim == 4 else out[0]
+    return out if ndim >= 4 else out[0]
 
 
 def _from_array(x: np.ndarray[Any, Any]) -> tuple[Tensor, Callable[[Tensor], Any]]:

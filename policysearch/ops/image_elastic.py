@@ -41,7 +41,8 @@ OPS = frozenset({"elastic"})
 _FREE, _STILL = 3, 3
 _POINTS = _FREE + 2 * _STILL
 _CELLS = _POINTS - 3
-_MOVING = np.array(sorted(OP_CODE[name] for name in image_geometry.OPS | OPS))
+#: Codes of the operations that move pixels.
+MOVING = np.array(sorted(OP_CODE[name] for name in image_geometry.OPS | OPS))
 _ELASTIC = OP_CODE["elastic"]
 # Added before fractions are dropped, so that float32 rounding does not turn 200 into 199.
 _BELOW_LEVEL = 2.0**-8
@@ -70,7 +71,7 @@ def find_runs(code: NDArray[np.int64]) -> Runs | None:
     """
     if not (code == _ELASTIC).any():
         return None
-    is_active, is_moving = code >= 0, np.isin(code, _MOVING)
+    is_active, is_moving = code >= 0, np.isin(code, MOVING)
     number = np.zeros(code.shape, dtype=np.int64)
     current = np.zeros(len(code), dtype=np.int64)
     is_open = np.zeros(len(code), dtype=np.bool_)

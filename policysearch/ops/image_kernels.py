@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from policysearch.errors import InvalidValueError
-from policysearch.ops import image_torch
+from policysearch.ops import image_elastic, image_torch
 from policysearch.ops.image_geometry import MAX_SIDE_INT32
 from policysearch.ops.kernel import N_DRAWS, OP_CODE, ImageSettings, OpRows, in_groups
 from policysearch.ops.registry import get_spec, op_table
@@ -58,6 +58,8 @@ def apply_stages(
     Args:
       x: Shape `(n, C, H, W)`, on any device, in any memory layout: `uint8`; `uint16`, computed as
         floats and rounded back; or floating in [0, 1] (half precision is computed in float32).
+        Volumes are `(n, C, D, H, W)`: operations in the plane do the same in each of the D
+        slices, statistics are those of the whole volume.
       ops: Names of operations.
       op_index: Shape `(n, n_stages)`, integers: entry of `ops`, -1 to leave the sample alone.
       magnitude: Shape `(n, n_stages)`: in the default unit of the op, with its sign; ignored by
@@ -86,10 +88,37 @@ def apply_stages(
     return (kernels or _fastest(x))(x, stages, settings)
 
 
+def move(
+    x: Tensor,
+    ops: Sequence[str],
+    op_index: ArrayLike,
+    magnitude: ArrayLike,
+    draws: ArrayLike,
+) -> Tensor:
+    """Moves what belongs to images, such as masks, along with them: nearest, filled with 0.
+
+    Args:
+      x: Shape `(n, C, H, W)` or `(n, C, D, H, W)`, any dtype; no value is changed, only moved.
+      ops: As in `apply_stages`; operations that move nothing are left out.
+      op_index: Likewise.
+      magnitude: Likewise.
+      draws: Likewise.
+    """
+    stages = as_rows(ops, np.asarray(op_index), np.asarray(magnitude), np.asarray(draws))
+    code = np.where(np.isin(stages.code, image_elastic.MOVING), stages.code, -1)
+    if x.numel() == 0 or (code < 0).all():
+        return x
+    plain = x if x.dtype.is_floating_point else x.to(torch.int64)
+    moving = OpRows(code, stages.magnitude, stages.draws)
+    return image_torch.apply(plain, moving, ImageSettings("nearest", 0.0)).to(x.dtype)
+
+
 def check_images(x: Tensor) -> None:
     """Raises `InvalidValueError` where `x` is no batch of images that kernels know."""
-    if x.ndim != 4:
-        raise InvalidValueError(f"`x` must have shape (n, C, H, W), got {tuple(x.shape)}.")
+    if x.ndim not in (4, 5):
+        raise InvalidValueError(
+            f"`x` must have shape (n, C, H, W) or (n, C, D, H, W), got {tuple(x.shape)}."
+        )
     if x.dtype not in (torch.uint8, torch.uint16) and not x.dtype.is_floating_point:
         raise InvalidValueError(f"`x` must be uint8, uint16 or floating, got {x.dtype}.")
 
@@ -142,7 +171,8 @@ def _fastest(x: Tensor) -> Kernels:
 
 def compiler_for(x: Tensor) -> ModuleType | None:
     """The module `image_program` where machine code takes images like these."""
-    if x.dtype != torch.uint8 or x.device.type != "cpu" or max(x.shape[2:]) > MAX_SIDE_INT32:
+    is_plain = x.dtype == torch.uint8 and x.device.type == "cpu" and x.ndim == 4
+    if not is_plain or max(x.shape[2:]) > MAX_SIDE_INT32:
         return None
     return native_compiler()
 

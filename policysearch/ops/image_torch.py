@@ -26,25 +26,24 @@ from policysearch.ops import (
 from policysearch.ops.kernel import OP_NAMES, ImageSettings, OpRows, in_groups
 
 _Family = Callable[[Tensor, OpRows, ImageSettings], Tensor]
-_FAMILIES: tuple[_Family, ...] = (
-    image_geometry.apply,
-    image_table.apply,
-    image_color.apply,
-    image_filter.apply,
-    image_medical.apply,
+#: Operations by the module that computes them; of a volume, in each of its slices alike.
+_IN_PLANE: tuple[tuple[frozenset[str], _Family], ...] = (
+    (image_geometry.OPS, image_geometry.apply),
+    (image_filter.OPS, image_filter.apply),
+    (image_medical.OPS - {"gamma_retained"}, image_medical.apply),
 )
-_FAMILY_OPS = (
-    image_geometry.OPS,
-    image_table.OPS,
-    image_color.OPS,
-    image_filter.OPS,
-    image_medical.OPS,
+#: Those that see the values of a volume as a whole.
+_OF_VALUES: tuple[tuple[frozenset[str], _Family], ...] = (
+    (image_table.OPS, image_table.apply),
+    (image_color.OPS, image_color.apply),
+    (frozenset({"gamma_retained"}), image_medical.apply),
 )
+_FAMILIES = _IN_PLANE + _OF_VALUES
 _NO_FAMILY = -1
 
 
 def _family_of(name: str) -> int:
-    for family, names in enumerate(_FAMILY_OPS):
+    for family, (names, _) in enumerate(_FAMILIES):
         if name in names:
             return family
     return _NO_FAMILY
@@ -89,7 +88,10 @@ def _warp(
     def bent(part: Tensor) -> Tensor:
         rows = is_mine.nonzero()[0]
         mine = image_elastic.Runs(runs.number[rows], runs.is_last[rows])
-        return image_elastic.warp(part, stages.take(rows), mine, last, settings)
+        taken = stages.take(rows)
+        return _as_image(
+            part, lambda view: image_elastic.warp(view, taken, mine, last, settings), True
+        )
 
     others = (~is_mine).nonzero()[0]
     groups = [(is_mine.nonzero()[0], bent), (others, lambda part: part)]
@@ -109,4 +111,13 @@ def _apply_families(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:
 def _change(family: int, rows: OpRows, settings: ImageSettings) -> Callable[[Tensor], Tensor]:
     if family == _NO_FAMILY:
         return lambda part: part
-    return lambda part: _FAMILIES[family](part, rows, settings)
+    change = _FAMILIES[family][1]
+    is_in_plane = family < len(_IN_PLANE)
+    return lambda part: _as_image(part, lambda view: change(view, rows, settings), is_in_plane)
+
+
+def _as_image(x: Tensor, change: Callable[[Tensor], Tensor], is_in_plane: bool) -> Tensor:
+    """Changes a volume `(n, C, D, H, W)` as an image: slices as channels, or one below another."""
+    if x.ndim == 4:
+        return change(x)
+    return change(x.flatten(1, 2) if is_in_plane else x.flatten(2, 3)).view(x.shape)
