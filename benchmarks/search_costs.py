@@ -23,13 +23,14 @@ import torch
 
 from policysearch.baselines import baseline_policies
 from policysearch.data.source import load_source
-from policysearch.data.splits import make_splits
+from policysearch.data.splits import SearchData, make_splits
 from policysearch.files import json_text, write_atomic
 from policysearch.metrics import scores
 from policysearch.objectives.choose import OBJECTIVES
 from policysearch.objectives.from_scratch import FromScratch
 from policysearch.policy import Policy
 from policysearch.proxies.base import settings_for
+from policysearch.samplers.calibration import Calibration, calibration_of, probes_of
 from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.seeding import derive_seed
 from policysearch.selection import pick_candidates
@@ -109,11 +110,12 @@ class Bench:
         n_trials = int(SEARCH_SHARE * cost / per_trial)
         n_trials = min(max(n_trials, 4), MAX_TRIALS.get(strategy, 200))
         warm = {"none": self.arms["none"]}
-        plan = Plan(space, warm, n_trials, n_folds, self.draw, "tpe")
-        sampler = kind.make(plan)
         seed = derive_seed(self.draw, "search") % 2**31
         replicates = tuple(Replicate(fold, seed) for fold in range(n_folds))
         started = time.process_time()
+        found = self._calibration(splits.search, replicates) if kind.is_calibrated else None
+        plan = Plan(space, warm, n_trials, n_folds, self.draw, "tpe", found)
+        sampler = kind.make(plan)
         trials: list[Trial] = []
         for number in range(n_trials):
             spent = time.process_time() - started
@@ -123,9 +125,7 @@ class Bench:
             chosen = tuple(
                 r for r in replicates if not suggestion.folds or r.fold in suggestion.folds
             )
-            task = Task(
-                f"trial/{number}", suggestion.policy, chosen, self.n_epochs, (), suggestion.probes
-            )
+            task = Task(f"trial/{number}", suggestion.policy, chosen, self.n_epochs)
             trials.append(Trial(number, suggestion, scored.evaluate(task)))
         candidates = pick_candidates(trials, MAX_CANDIDATES, warm.values())
         confirmed = FromScratch(splits.search, self.settings)
@@ -142,6 +142,16 @@ class Bench:
             "cost": round(seconds / self.comparison_seconds, 3),
             "accuracies": self.accuracies(candidates[name]),
         }
+
+    def _calibration(
+        self, data: SearchData, replicates: tuple[Replicate, ...]
+    ) -> Calibration | None:
+        """What networks without augmentation say of the ops; its cost is part of the search's."""
+        probes = probes_of(self.space)
+        task = Task(
+            "baselines/none/0", self.arms["none"], replicates, self.n_epochs, probes=probes
+        )
+        return calibration_of(FromScratch(data, self.settings).evaluate(task).metrics)
 
     def _confirm(
         self, objective: FromScratch, arms: Mapping[str, Policy], n_folds: int, left: Any

@@ -20,6 +20,7 @@ from policysearch.headroom import Headroom, headroom
 from policysearch.policy import Policy
 from policysearch.problems.base import Problem
 from policysearch.run import Progress, Run, StopRequest
+from policysearch.samplers.calibration import Calibration, calibration_of
 from policysearch.seeding import rung_seed
 from policysearch.selection import Pruning, Selection, pick_candidates, select
 from policysearch.simplify import simplified
@@ -27,6 +28,8 @@ from policysearch.trial import Outcome, Replicate, Task, Trial
 
 #: A candidate that is worse than the leader with this p-value drops out (one-sided Wilcoxon).
 CLEARLY_WORSE = 0.05
+#: Networks that answer probes: those of all folds, or so many where there is one split.
+MIN_PROBED = 3
 
 
 class Confirmation:
@@ -36,6 +39,10 @@ class Confirmation:
       run: Holds the outcomes.
       problem: What is trained.
       baselines: The search-free policies, simplest first.
+
+    Attributes:
+      calibration: What the networks of the first rung say of single ops; `None` before it, and
+        where they were not asked.
     """
 
     def __init__(
@@ -58,12 +65,19 @@ class Confirmation:
             for fold in range(problem.n_folds)
         )
         self._scores: dict[str, list[float]] = {}
+        self._n_probed = max(problem.n_folds, min(MIN_PROBED, len(self._replicates)))
+        self.calibration: Calibration | None = None
 
-    def run_baselines(self, engine: Engine) -> Headroom:
-        """Trains every search-free policy with every seed and fold; says what room they leave."""
+    def run_baselines(self, engine: Engine, probes: Mapping[str, Policy]) -> Headroom:
+        """Trains every search-free policy with every seed and fold; says what room they leave.
+
+        The networks of the first seed that are trained without augmentation answer `probes`.
+        """
         n = len(self._replicates)
         self._run.begin_rung("baselines", n * len(self._baselines), self._progress)
-        outcomes = self._train("baselines", self._baselines, range(n), engine)
+        outcomes = self._train("baselines", self._baselines, range(n), engine, probes)
+        answered = [m for o in outcomes.get("none", ()) for m in o.metrics]
+        self.calibration = calibration_of(answered)
         arms = {name: outcomes[name] for name in self._baselines}
         complete = {
             name: [outcome.metrics[0] for outcome in mine]
@@ -102,10 +116,21 @@ class Confirmation:
         return selection.with_pruning(_pruning(active, scores, smaller))
 
     def _train(
-        self, rung: str, arms: Mapping[str, Policy], numbers: range, engine: Engine
+        self,
+        rung: str,
+        arms: Mapping[str, Policy],
+        numbers: range,
+        engine: Engine,
+        probes: Mapping[str, Policy] | None = None,
     ) -> dict[str, list[Outcome]]:
         tasks = [
-            Task(f"{rung}/{name}/{i}", policy, (self._replicates[i],), self._problem.epochs)
+            Task(
+                f"{rung}/{name}/{i}",
+                policy,
+                (self._replicates[i],),
+                self._problem.epochs,
+                probes=probes if probes and name == "none" and i < self._n_probed else {},
+            )
             for i in numbers
             for name, policy in arms.items()
         ]

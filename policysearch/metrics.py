@@ -21,6 +21,10 @@ LogProbabilities = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Weights = NDArray[np.float64]
 
+#: Begins the name of what tells the recognised samples of a class; its number follows.
+HITS = "hits:"
+#: With more classes than this nothing is told of single ones while a search goes on.
+MAX_CLASSES = 50
 #: Bins of the calibration error: Guo et al., 2017 (arXiv:1706.04599), section 2 and table 1.
 N_BINS = 15
 
@@ -75,6 +79,18 @@ def scores(
         "log_loss": float(-picked.mean(dtype=np.float64)),
         "accuracy": float(right.mean()),
     }
+
+
+def class_hits(log_probabilities: LogProbabilities, y: Labels) -> dict[str, float]:
+    """How many samples of each class are recognised, as `hits:0`, `hits:1`, ...
+
+    Empty for more than `MAX_CLASSES` classes.
+    """
+    n_classes = log_probabilities.shape[1]
+    if n_classes > MAX_CLASSES:
+        return {}
+    hits = np.bincount(y[_right(log_probabilities, y)], minlength=n_classes)
+    return {f"{HITS}{label}": float(n) for label, n in enumerate(hits)}
 
 
 def all_scores(log_probabilities: LogProbabilities, y: Labels) -> dict[str, float]:

@@ -21,6 +21,7 @@ from policysearch.pruning import MedianPruning, ReportPruning
 from policysearch.remembered import Packing
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Sampler
+from policysearch.samplers.calibration import Calibration
 from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.space import SearchSpace
 from policysearch.trial import Outcome, Replicate, Suggestion, Task, Trial
@@ -37,6 +38,7 @@ class SearchLoop:
       n_epochs: Length of each.
       n_planned: Trials that the time is expected to hold: how the sampler divides its stages.
       clock: Seconds that a budget is measured by; that of an engine in virtual time is its own.
+      calibration: What is known of single ops before the first trial.
 
     Attributes:
       sampler: Makes the suggestions.
@@ -51,6 +53,7 @@ class SearchLoop:
         n_epochs: int,
         n_planned: int,
         clock: Callable[[], float] = time.monotonic,
+        calibration: Calibration | None = None,
     ) -> None:
         self._run = run
         self._config = run.config
@@ -65,6 +68,7 @@ class SearchLoop:
             n_folds=len({replicate.fold for replicate in replicates}),
             seed=run.config.seed,
             algorithm=run.config.sampler,
+            calibration=calibration,
         )
         self.sampler: Sampler = STRATEGIES[run.config.strategy].make(plan)
         self._pruning = MedianPruning()
@@ -150,7 +154,6 @@ class SearchLoop:
             tuple(r for r in self._replicates if r.fold in (suggestion.folds or (r.fold,))),
             self._n_epochs,
             thresholds,
-            suggestion.probes,
             is_prunable=prunes and not prunes_by_median,
             prune_reports_above=(
                 self._report_pruning.thresholds(visible) if prunes_by_median else {}

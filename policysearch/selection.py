@@ -17,6 +17,7 @@ import numpy as np
 
 from policysearch.errors import RunError
 from policysearch.policy import Policy
+from policysearch.samplers.response import smoothed_scores
 from policysearch.trial import FINAL, Trial
 
 
@@ -151,11 +152,13 @@ def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) ->
     """The `n` trials to be confirmed, by trial name: no baselines, no twins.
 
     Designed policies and the rest take turns, best first: the lowest of many noisy scores belongs
-    to a lucky policy more often than to a good one, so designed ones keep half of the places.
-    Where a strategy has said what it found, there is nothing else to confirm.
+    to a lucky policy more often than to a good one, so designed ones keep half of the places, and
+    are ranked with the noise taken out (`smoothed_scores`). Where a strategy has said what it
+    found, there is nothing else to confirm.
     """
+    scores = smoothed_scores(trials)
     ranked = sorted(
-        (t for t in trials if t.score is not None), key=lambda t: (t.score or 0.0, t.number)
+        (t for t in trials if t.number in scores), key=lambda t: (scores[t.number], t.number)
     )
     ranked = [t for t in ranked if t.suggestion.origin.startswith(FINAL)] or ranked
     designed = [t for t in ranked if t.suggestion.is_designed]

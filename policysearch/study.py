@@ -10,7 +10,8 @@ Every rung writes its outcomes to the ledger; `resume` runs the same code and sk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
+from policysearch.samplers.calibration import Calibration, probes_of
 from policysearch.samplers.strategies import STRATEGIES
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator, rung_seed
@@ -123,18 +125,19 @@ class Study:
             Engines(self.problem, self.config, self.make_engine, out) as engines,
         ):
             confirmation = Confirmation(run, self.problem, self.baselines, stop, self.progress)
-            room = confirmation.run_baselines(engines.of("confirm"))
+            room = confirmation.run_baselines(engines.of("confirm"), self._probes())
             self.progress({"event": "headroom", **room.to_dict()})
             if not room.is_found and not self.config.search_anyway:
-                return self._end_without_search(run, room)
+                return self._end_without_search(run, room, self._told_of_ops(confirmation))
             self._seconds = self._seconds or confirmation.training_seconds()
-            trials = self._search(run, engines.of("search"), stop)
+            trials = self._search(run, engines.of("search"), stop, confirmation.calibration)
             selection = confirmation.run_candidates(engines.of("confirm"), trials)
             self.progress({"event": "selected", **self._told(selection)})
             verdict = self._verdict(run, engines.of("verdict"), stop, selection)
             verdict |= {
                 "validation": self._told(selection),
                 "headroom": room.to_dict(),
+                **self._told_of_ops(confirmation),
                 "rungs": {"seconds": rung_seconds(run), **agreement(trials, selection, verdict)},
             }
             self._export(run, trials, selection, verdict)
@@ -165,14 +168,29 @@ class Study:
         name = self.problem.searched_by
         return {} if name == "from_scratch" else {"objective": name}
 
-    def _search(self, run: Run, engine: Engine, stop: StopRequest) -> list[Trial]:
+    def _probes(self) -> Mapping[str, Policy]:
+        """What networks that were trained without augmentation are asked."""
+        return probes_of(self.space) if STRATEGIES[self.config.strategy].is_calibrated else {}
+
+    def _told_of_ops(self, confirmation: Confirmation) -> dict[str, Any]:
+        """The curves of the calibration, where there is one."""
+        found = confirmation.calibration
+        if found is None:
+            return {}
+        return {"calibration": found.to_dict(self.space, self.problem.classes)}
+
+    def _search(
+        self, run: Run, engine: Engine, stop: StopRequest, calibration: Calibration | None
+    ) -> list[Trial]:
         seconds, n_planned = self._limits_of_search(run)
         run.begin_rung("search", n_planned, self.progress)
         seed = rung_seed(self.config.seed, "search", 0)
         replicates = tuple(Replicate(fold, seed) for fold in range(self.problem.n_folds))
         warm_start = {"none": self.baselines["none"]}  # the others are known from the first rung
         epochs = self.problem.search_epochs
-        loop = SearchLoop(run, self.space, warm_start, replicates, epochs, n_planned)
+        loop = SearchLoop(
+            run, self.space, warm_start, replicates, epochs, n_planned, calibration=calibration
+        )
         return loop.run(engine, stop, self.progress, seconds)
 
     def _limits_of_search(self, run: Run) -> tuple[float | None, int]:
@@ -215,9 +233,11 @@ class Study:
         results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs, measure)
         return make_verdict(results, selection.chosen_arm, seeds, measure)
 
-    def _end_without_search(self, run: Run, room: Headroom) -> dict[str, Any]:
+    def _end_without_search(
+        self, run: Run, room: Headroom, told_of_ops: dict[str, Any]
+    ) -> dict[str, Any]:
         """Exports no augmentation: the simplest of policies that cannot be told apart."""
-        verdict = room.as_verdict()
+        verdict = room.as_verdict() | told_of_ops
         provenance = self._provenance(run, 0, "search-free")
         document = PolicyDocument(self.baselines["none"], "none", provenance, verdict)
         return self._write(run, document, verdict)
@@ -246,6 +266,8 @@ class Study:
         self, run: Run, document: PolicyDocument, verdict: dict[str, Any]
     ) -> dict[str, Any]:
         write_json(run.path / "verdict.json", verdict)
+        of_policy = {key: value for key, value in verdict.items() if key != "calibration"}
+        document = dataclasses.replace(document, verdict=of_policy)
         write_policy_file(run.path / "policy.json", document)
         self.progress({"event": "finished", "out": str(run.path), "verdict": verdict})
         return verdict

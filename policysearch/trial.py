@@ -45,7 +45,8 @@ class Task:
       is_prunable: Whether an engine with a pruner of its own may stop it between replicates.
       prune_reports_above: Thresholds for what a training reports on its way, by its step.
       probes: Policies by name under which the trained networks read the validation data as well.
-        Each gives the metrics `NAME:accuracy` and `NAME:log_loss`.
+        Each gives the metrics `NAME:accuracy`, `NAME:log_loss` and, where classes are few,
+        `NAME:hits:CLASS`.
     """
 
     key: str
@@ -163,7 +164,6 @@ class Suggestion:
       origin: Where it comes from, such as `warm:none`, `screen:rotate@0.6`, `combine`, `tpe`.
       params: Its parameters in the space; `None` for a policy from outside the space.
       state: What the sampler wants back with the trial (plain data), such as its generation.
-      probes: What the trained networks are asked beside their score (see `Task`).
       folds: Where it is to be tried; empty: on all folds.
     """
 
@@ -171,13 +171,12 @@ class Suggestion:
     origin: str
     params: Mapping[str, float | int | str] | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
-    probes: Mapping[str, Policy] = field(default_factory=dict, compare=False)
     folds: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def is_designed(self) -> bool:
         """Whether it follows from what was found out about single ops, not from a score."""
-        return self.origin.startswith(("calibrated:", "equal:", "combine:", "ramp:"))
+        return self.origin.startswith(("design:", "model:", "combine:", "ramp:"))
 
 
 @dataclass(frozen=True, slots=True)

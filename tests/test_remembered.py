@@ -34,7 +34,7 @@ def test_what_is_remembered_is_what_was_suggested(name):
 def test_a_policy_without_parameters_is_remembered_too():
     space = SPACES["opwise"]()
     policy = dataclasses.replace(space.uniform_policy(), schedule=Schedule(((0, 1), (1, 0.5))))
-    suggestion = Suggestion(policy, "warm:x", None, {"a": 1}, {"p": policy}, (2,))
+    suggestion = Suggestion(policy, "warm:x", None, {"a": 1}, (2,))
     kept = Packing(space).packed(Trial(3, suggestion, outcome_of(3, 0.5))).suggestion
     for field in dataclasses.fields(Suggestion):
         assert getattr(kept, field.name) == getattr(suggestion, field.name)

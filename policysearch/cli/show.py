@@ -55,6 +55,7 @@ def command(
     Says what happens to a sample, how often and how strongly, where the policy comes from, and
     its verdict. Of a run it also shows how the trials ended and the best of them.
     """
+    from policysearch.cli.calibration_table import emit_calibration, read_calibration
     from policysearch.cli.output import emit_json, say
 
     if sheet is not None:
@@ -69,12 +70,15 @@ def command(
         write_sheet(Path(sheet), document, policy, images, seed)
         say(f"Drawn: {sheet}")
     shown = _examples(document, texts, seed)
+    calibration = {} if run is None else read_calibration(Path(policy))
     if is_json:
-        emit_json(_as_dict(document, run) | ({"examples": shown} if shown else {}))
+        told = {"examples": shown, "calibration": calibration}
+        emit_json(_as_dict(document, run) | {k: v for k, v in told.items() if v})
         return
     if document is not None:
         _show_policy(document, policy, shown)
     if run is not None:
+        emit_calibration(calibration)
         _show_run(run, policy, is_finished=document is not None)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from policysearch.data.dataset import Dataset
 from policysearch.data.splits import SearchData
-from policysearch.metrics import scores
+from policysearch.metrics import class_hits, scores
 from policysearch.policy import Policy
 from policysearch.proxies.base import Proxy, ProxySettings
 
@@ -35,11 +35,20 @@ class Folds:
         return self._proxy.make(self.train(fold), policy, n_epochs, seed)
 
     def read(self, fold: int, proxy: Proxy, probes: Mapping[str, Policy]) -> dict[str, float]:
-        """Metrics on clean held-out samples, and under every probe (see `Task`)."""
+        """Metrics on clean held-out samples, and under every probe (see `Task`).
+
+        Where there are probes, hits are told by class as well, those of copies of one sample as
+        their mean.
+        """
         held = self.validation(fold)
-        metrics = scores(proxy.predict(held), held.y, is_balanced=self._proxy.balanced)
+        predicted, is_balanced = proxy.predict(held), self._proxy.balanced
+        metrics = scores(predicted, held.y, is_balanced=is_balanced)
+        if probes:
+            metrics |= class_hits(predicted, held.y)
         for name, policy in probes.items():
             predicted, y = proxy.predict_augmented(held, policy)
-            seen = scores(predicted, y, is_balanced=self._proxy.balanced)
-            metrics |= {f"{name}:{metric}": value for metric, value in seen.items()}
+            share = len(held) / len(y)
+            seen = scores(predicted, y, is_balanced=is_balanced)
+            seen |= {key: share * n for key, n in class_hits(predicted, y).items()}
+            metrics |= {f"{name}:{key}": value for key, value in seen.items()}
         return metrics

@@ -18,6 +18,7 @@ class Problem(Protocol):
 
     Attributes:
       modality: Kind of data that policies are applied to.
+      classes: Their names; empty where nobody knows them.
       n_folds: Trainings of a policy that have one seed in common: validation folds.
       epochs: Length of a full training.
       search_epochs: Length of a training in the search.
@@ -29,6 +30,7 @@ class Problem(Protocol):
     """
 
     modality: str
+    classes: tuple[str, ...]
     n_folds: int
     epochs: int
     search_epochs: int

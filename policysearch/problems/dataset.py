@@ -51,6 +51,7 @@ class DatasetProblem:
         self.splits = load_splits(config, progress)
         train = self.splits.final.train
         self.modality = train.modality
+        self.classes = tuple(train.classes)
         self._proxy, self._extras = _proxy_settings(config, train, progress)
         self.n_folds = len(self.splits.search.folds)
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))

@@ -40,6 +40,7 @@ class TrainerProblem:
       InvalidValueError: When there is no such function or program, or it cannot be called.
     """
 
+    classes: tuple[str, ...] = ()
     n_folds = 1
     epochs = 1
     search_epochs = 1

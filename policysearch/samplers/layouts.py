@@ -1,14 +1,13 @@
-"""Policies designed from a calibration: all ops up to a level, in one of a few layouts.
+"""Policies made of a calibration: all ops up to a level, laid out in a few stages.
 
 A layout says how ops are laid out over the stages of a sample. In `any x 2` both stages draw from
-all ops. In `1 + 1` the first draws from the ops that move the parts of a sample (geometry, time,
-words) and the second from those that change values: the two then complement each other instead of
-repeating each other. Trained with directly on digits (4 draws of 100 images x 4 seeds, share 0.6),
-`1 + 2` gave a log-loss of 0.130 and `any x 3` 0.143 (RandAugment 0.146). Whether a whole search
-gains by it has not been measured over several draws.
+all ops. In `1 + 2` the first draws from the ops that move the parts of a sample (geometry, time,
+words) and two more from those that change values: they complement each other instead of repeating
+each other. `mirrored` puts the ops of the first kind that know no strength, flips, in front of it,
+each for half of the samples.
 
-The design is tried first; then the best of it with the share of the accuracy moved a little, and
-with ops left out, which tells what each is worth together with the others.
+A design is a layout and the share of the clean accuracy that every op must leave. That is a space
+of three or four dimensions in place of fifty, whatever the ops are.
 """
 
 from __future__ import annotations
@@ -16,17 +15,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from policysearch.policy import Stage, SubPolicy
-from policysearch.samplers.calibration import calibration
-from policysearch.seeding import generator
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.samplers.calibration import Calibration
 from policysearch.space import SearchSpace
-from policysearch.trial import Suggestion, Trial
 
 #: Families of ops that move the parts of a sample; the others change values in place.
 MOVING = frozenset({"geometry", "time", "word"})
+#: Share of the clean accuracy that a flip must leave to have a stage of its own.
+MIRROR_SHARE = 0.8
+#: Chance of a flip there: half of the samples on either side.
+MIRROR_PROBABILITY = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Layout:
     """Stages per sample.
 
@@ -34,114 +35,167 @@ class Layout:
       n_any: Stages that draw from all ops; 0 where the ops are parted.
       n_moving: Stages that draw from the ops that move parts.
       n_changing: Stages that draw from the others.
+      is_mirrored: Whether flips have stages of their own.
     """
 
     n_any: int = 0
     n_moving: int = 0
     n_changing: int = 0
+    is_mirrored: bool = False
 
     @property
     def n_stages(self) -> int:
-        """Ops per sample."""
+        """Ops per sample, flips apart."""
         return self.n_any + self.n_moving + self.n_changing
 
     def __str__(self) -> str:
-        return f"any x {self.n_any}" if self.n_any else f"{self.n_moving} + {self.n_changing}"
+        shown = f"any x {self.n_any}" if self.n_any else f"{self.n_moving} + {self.n_changing}"
+        return f"mirrored, {shown}" if self.is_mirrored else shown
 
 
-PARTED, MORE_CHANGING, MORE_MOVING = Layout(0, 1, 1), Layout(0, 1, 2), Layout(0, 2, 1)
+@dataclass(frozen=True, slots=True, order=True)
+class Design:
+    """A policy in the making.
 
-#: (share of the clean accuracy that an op must leave, layout), in the order of trying. The first
-#: few are suggested before the look-back window shows the calibration, so they are the plainest.
-DESIGN = (
-    *((0.7, Layout(1)), (0.5, Layout(2)), (0.9, Layout(2)), (0.7, PARTED), (0.5, PARTED)),
-    *((0.9, PARTED), (0.5, MORE_CHANGING), (0.7, MORE_MOVING), (0.7, MORE_CHANGING)),
-    *((0.5, MORE_MOVING), (0.7, Layout(2)), (0.5, Layout(3))),
-)
-#: What the share of the best design is moved by, in the order of trying.
-MOVES = (0.1, -0.1)
+    Attributes:
+      share: Of the clean accuracy, left by every op alone at its largest magnitude.
+    """
+
+    layout: Layout
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.layout} @{self.share:g}"
+
+    def coordinates(self) -> tuple[float, ...]:
+        """Where it lies among designs: share, stages of either kind, parted or not, mirrored."""
+        layout = self.layout
+        half = layout.n_any / 2
+        return (
+            self.share,
+            layout.n_moving + half,
+            layout.n_changing + half,
+            float(layout.n_any > 0),
+            float(layout.is_mirrored),
+        )
 
 
-class LayoutDesign:
-    """Suggests designed policies of an op-wise space.
+class Designer:
+    """Makes policies of designs.
 
     Args:
       space: Gives ops, ranges, and the largest number of ops per sample.
-      seed: Of the ops that are left out.
+      calibration: Gives the levels; `None`: every op goes to level `1 - share`.
     """
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
+    def __init__(self, space: SearchSpace, calibration: Calibration | None) -> None:
         self._space = space
-        self._seed = seed
+        self._calibration = calibration
         self._moving = {entry.op for entry in space.ops if space.spec(entry.op).family in MOVING}
-        is_parted = 0 < len(self._moving) < len(space.ops) and space.n_ops[1] > 1
-        design = [(share, self._within(layout, is_parted)) for share, layout in DESIGN]
-        self.design = tuple(dict.fromkeys(design))
+        self._mirrors = self._found_mirrors()
 
-    def first(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
-        """The design of that number; `None` where no op is left."""
-        share, layout = self.design[index]
-        levels, kind = self._levels(share, history)
-        return self._suggestion(levels, layout, f"{kind}:{len(levels)} ops, {layout} @{share:g}")
+    @property
+    def is_parted(self) -> bool:
+        """Whether the space has ops of both kinds, and lets a sample have two."""
+        return 0 < len(self._moving) < len(self._space.ops) and self._space.n_ops[1] > 1
 
-    def further(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
-        """The best design so far, a little changed; `None` without one that has a score."""
-        best = self._best(history)
-        if best is None:
-            return None
-        share, layout = best
-        move = MOVES[index] if index < len(MOVES) else 0.0
-        levels, _ = self._levels(min(0.95, max(0.1, round(share + move, 3))), history)
-        if index >= len(MOVES):
-            rng = generator(self._seed, "combine", index)
-            n_out = max(1, len(levels) // 3) if len(levels) > 2 else 0
-            out = set(rng.permutation(len(levels))[:n_out].tolist())
-            levels = {op: level for i, (op, level) in enumerate(levels.items()) if i not in out}
-        origin = f"combine:{len(levels)} ops, {layout} @{share + move:g}"
-        return self._suggestion(levels, layout, origin)
+    @property
+    def has_mirrors(self) -> bool:
+        """Whether there are flips that these data bear."""
+        return bool(self._mirrors)
 
-    def _within(self, layout: Layout, is_parted: bool) -> Layout:
-        """The layout as far as the space allows."""
+    def layouts(self) -> list[Layout]:
+        """All layouts that the space allows, those without flips of their own first."""
         low, high = self._space.n_ops
-        if layout.n_any or not is_parted or layout.n_stages > high:
-            return Layout(min(max(layout.n_stages, low), high))
-        return layout
+        plain = [Layout(n) for n in range(low, high + 1)]
+        if self.is_parted:
+            plain += [
+                Layout(0, n_moving, n_changing)
+                for n_moving in range(high + 1)
+                for n_changing in range(high + 1)
+                if low <= n_moving + n_changing <= high
+            ]
+        mirrored = [Layout(x.n_any, x.n_moving, x.n_changing, True) for x in plain]
+        return plain + (mirrored if self._mirrors else [])
 
-    def _levels(self, share: float, history: Sequence[Trial]) -> tuple[dict[str, float], str]:
-        """Level of each op, and whether they were calibrated or are equal for all.
-
-        Equal where an objective answers no probes, or the look-back window hides the answer.
-        """
-        found = next(filter(None, map(calibration, history[:1])), None)
-        if found is None:
-            return {entry.op: round(1 - share, 3) for entry in self._space.ops}, "equal"
-        return found.levels(share), "calibrated"
-
-    def _best(self, history: Sequence[Trial]) -> tuple[float, Layout] | None:
-        designed = {f"{layout} @{share:g}": (share, layout) for share, layout in self.design}
-        scored = [
-            (trial.score, trial.number, trial.suggestion.origin.partition(", ")[2])
-            for trial in history
-            if trial.suggestion.origin.startswith(("calibrated:", "equal:"))
-            and trial.score is not None
-        ]
-        return designed.get(min(scored, default=(0.0, 0, ""))[2])
-
-    def _suggestion(
-        self, levels: Mapping[str, float], layout: Layout, origin: str
-    ) -> Suggestion | None:
+    def policy(self, design: Design) -> Policy | None:
+        """The policy of a design; `None` where no op is left for it."""
+        layout = design.layout
+        levels = self.levels(design.share)
+        mirrors = self._mirrors if layout.is_mirrored else ()
         calls = {
             entry.op: entry.call(levels[entry.op], is_range=True)
             for entry in self._space.ops
-            if entry.op in levels
+            if entry.op in levels and entry.op not in mirrors
         }
-        moving = [call for op, call in calls.items() if op in self._moving]
-        changing = [call for op, call in calls.items() if op not in self._moving]
-        if layout.n_any or not moving or not changing:
-            if not calls:
+        moving = tuple(call for op, call in calls.items() if op in self._moving)
+        changing = tuple(call for op, call in calls.items() if op not in self._moving)
+        stages = [Stage((OpCall(op),), MIRROR_PROBABILITY) for op in mirrors]
+        for n, choices in (
+            (layout.n_any, tuple(calls.values())),
+            (layout.n_moving, moving),
+            (layout.n_changing, changing),
+        ):
+            if n and not choices:
                 return None
-            params = self._space.encode_opwise(levels, layout.n_stages, 1.0)
-            return Suggestion(self._space.decode(params), origin, params)
-        stages = (Stage(tuple(moving)),) * layout.n_moving
-        stages += (Stage(tuple(changing)),) * layout.n_changing
-        return Suggestion(self._space.policy((SubPolicy(stages),)), origin)
+            stages += [Stage(choices) for _ in range(n)]
+        return self._space.policy((SubPolicy(tuple(stages)),)) if stages else None
+
+    def levels(self, share: float) -> dict[str, float]:
+        """Largest level of each op that a design of this share holds."""
+        if self._calibration is None:
+            return {entry.op: round(1 - share, 3) for entry in self._space.ops}
+        return self._calibration.levels(share)
+
+    def _found_mirrors(self) -> tuple[str, ...]:
+        if self._calibration is None:
+            return ()
+        borne = self._calibration.levels(MIRROR_SHARE)
+        return tuple(
+            entry.op
+            for entry in self._space.ops
+            if entry.op in borne and entry.low is None and entry.op in self._moving
+        )
+
+
+#: Shares of the accuracy in the order of trying, and the layouts that each is tried with first.
+_FIRST: Mapping[float, Sequence[Layout]] = {
+    0.65: (Layout(0, 1, 1), Layout(0, 1, 2), Layout(0, 2, 1), Layout(2)),
+    0.8: (Layout(0, 1, 1), Layout(0, 1, 2), Layout(1)),
+    0.5: (Layout(0, 1, 1), Layout(0, 1, 2)),
+    0.9: (Layout(0, 1, 1), Layout(0, 2, 1), Layout(2)),
+}
+#: Shares that a search may move to.
+SHARES = tuple(round(0.35 + 0.05 * i, 2) for i in range(13))
+
+
+def first_designs(designer: Designer) -> list[Design]:
+    """What is tried before anything is known, spread over shares and layouts.
+
+    Where flips are borne every other design has them in front.
+    """
+    known = set(designer.layouts())
+    allowed = [
+        Design(layout, share)
+        for i in range(max(map(len, _FIRST.values())))
+        for share, layouts in _FIRST.items()
+        for layout in layouts[i : i + 1]
+        if layout in known
+    ]
+    if not allowed:
+        allowed = [Design(layout, share) for share in _FIRST for layout in sorted(known)[:3]]
+    if not designer.has_mirrors:
+        return allowed
+    mirrored = (True, False)
+    return [
+        Design(
+            Layout(d.layout.n_any, d.layout.n_moving, d.layout.n_changing, mirrored[i % 2]),
+            d.share,
+        )
+        for i, d in enumerate(allowed)
+    ]
+
+
+def all_designs(designer: Designer) -> list[Design]:
+    """Every design that a search may move to, in a fixed order."""
+    return [Design(layout, share) for layout in designer.layouts() for share in SHARES]

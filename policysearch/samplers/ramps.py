@@ -1,11 +1,12 @@
 """Schedules that are tried by design: few enough to afford, and each answers a question.
 
-The best op-wise policy so far is tried with a strength that rises over the training, with one that
+The best policy so far is tried with a strength that rises over the training, with one that
 falls, and with their mean throughout. The third tells whether a ramp helps or less strength does.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from policysearch.space import SearchSpace
@@ -21,15 +22,21 @@ def n_ramps(space: SearchSpace) -> int:
 
 
 def ramp(space: SearchSpace, index: int, history: Sequence[Trial]) -> Suggestion | None:
-    """The best policy of the space in a history, with the ramp of number `index`.
+    """The best searched policy in a history, with the ramp of number `index`.
 
-    `None` when no trial with parameters of the space is complete.
+    `None` when no trial of one is complete.
     """
-    scored = [t for t in history if t.score is not None and t.suggestion.params is not None]
+    searched = [t for t in history if not t.suggestion.origin.startswith("warm:")]
+    scored = [t for t in searched if t.score is not None]
     best = min(scored, key=lambda t: (t.score or 0.0, t.number), default=None)
-    if best is None or best.suggestion.params is None or space.schedule is None:
+    if best is None or space.schedule is None:
         return None
+    strengths = space.schedule.ramp(*RAMPS[index])
     start, end = RAMPS[index]
-    params = dict(best.suggestion.params) | space.schedule.ramp(start, end)
     origin = f"ramp:{start:g} to {end:g} of trial {best.number}"
+    if best.suggestion.params is None:
+        schedule = space.schedule.decode(strengths)
+        policy = dataclasses.replace(best.suggestion.policy, schedule=schedule)
+        return Suggestion(policy, origin)
+    params = dict(best.suggestion.params) | strengths
     return Suggestion(space.decode(params), origin, params)

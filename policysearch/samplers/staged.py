@@ -1,15 +1,12 @@
-"""Structure before dimensions: the default search, in stages.
+"""Structure before dimensions: a search whose first stages judge every operation by trainings.
 
 1. *Warm start*: no augmentation and the search-free policies, so that the search starts from what
    is known to work and every later score has something to be compared with.
-2. One of two strategies that find out what an op does on this data, never assuming it (op-wise
-   spaces). *Screened*: every op is trained with alone, at its full and at half its range; one that
-   harms is cut to the level at which it does not, or left out. *Calibrated*: the networks trained
-   without augmentation read augmented data (`calibration`), and all ops are combined up to the
-   level where a given share of the accuracy is left, in several layouts (`layouts`).
-3. *Combination*. After screening: the ops that are left, all of them or those that a linear model
-   of all outcomes so far values most, in several numbers and strengths. After calibration: the
-   best layout with another share and with ops left out.
+2. *Screening* (op-wise spaces): every op alone, at its full and at half its range. It finds out
+   what an op does on this data, never assuming it: one that harms is cut to the level at which it
+   does not, or left out.
+3. *Combination*: the ops that are left, all of them or those that a linear model of all outcomes
+   so far values most, in several numbers and strengths.
 4. *Ramps*, in a space with a schedule: the best of these, weaker at the start or at the end
    (`ramps`).
 5. *Refinement*: the inner sampler (TPE by default), which has seen all of the above.
@@ -17,39 +14,30 @@
 Measured on five draws of 100 digits: one cross-validation cannot tell which single ops are best
 (their noise is larger than their gains), but it can tell which ones harm; all others together, at
 full strength, gave 95.4 % where TrivialAugment gave 93.8 and no augmentation 93.0.
-
-Calibration costs about four trainings; which share of the accuracy is best differs between data (a
-half on digits, nine tenths on clothes), so several are tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
-from policysearch.samplers.calibration import probes_of
-from policysearch.samplers.layouts import LayoutDesign
 from policysearch.samplers.op_values import OpValues
 from policysearch.samplers.ramps import n_ramps, ramp
 from policysearch.seeding import generator
 from policysearch.space import SearchSpace
 from policysearch.trial import Suggestion, Trial
 
-Strategy = Literal["screened", "calibrated"]
-
 #: Levels at which an op is screened, in this order.
 SCREEN_LEVELS = (1.0, 0.5)
 #: Largest share of the trials that screening may take, for one level and for two.
 MAX_SCREEN_SHARES = (0.6, 0.4)
-#: Share of the trials that combine what was found; after a calibration at least so many, because
-#: a sampler that learns from scores needs more of them to begin with.
-COMBINE_SHARE, MIN_COMBINED = 0.3, 12
+#: Share of the trials that combine what was found.
+COMBINE_SHARE = 0.3
 
 
 class StagedSampler:
-    """Warm start, screening or calibration, combination, ramps, then an inner sampler.
+    """Warm start, screening, combination, ramps, then an inner sampler.
 
     Args:
       space: What is searched; all but the first and last stage need method `opwise`.
@@ -57,7 +45,6 @@ class StagedSampler:
       n_trials: Planned number of trials: decides how much screening is worth its cost.
       inner: Makes the suggestions after that.
       seed: Of the random exchanges in combinations.
-      strategy: How the ops of an op-wise space are judged.
     """
 
     def __init__(
@@ -67,25 +54,14 @@ class StagedSampler:
         n_trials: int,
         inner: Sampler,
         seed: int = 0,
-        strategy: Strategy = "screened",
     ) -> None:
         self._space = space
         self._seed = seed
         self._inner = inner
         self._op_values = OpValues(space)
-        is_opwise = space.method == "opwise"
-        is_calibrated = is_opwise and strategy == "calibrated"
-        is_screened = is_opwise and strategy == "screened"
-        probes = probes_of(space) if is_calibrated else {}
-        self._warm = [
-            Suggestion(policy, f"warm:{name}", probes=probes if name == "none" else {})
-            for name, policy in warm_start.items()
-        ]
-        self._layouts = LayoutDesign(space, seed) if is_calibrated else None
-        self._screen = _screening_plan(space, n_trials) if is_screened else []
+        self._warm = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
+        self._screen = _screening_plan(space, n_trials) if space.method == "opwise" else []
         self._n_combine = round(n_trials * COMBINE_SHARE) if self._screen else 0
-        if self._layouts is not None:
-            self._n_combine = max(MIN_COMBINED, round(n_trials * COMBINE_SHARE))
 
     def suggest(self, number: int, history: Sequence[Trial]) -> Suggestion:
         """Suggests the policy of trial `number` (see `Sampler`)."""
@@ -93,7 +69,6 @@ class StagedSampler:
             return self._warm[number]
         index = number - len(self._warm)
         for n_trials, suggest in (
-            (0 if self._layouts is None else len(self._layouts.design), self._calibration),
             (len(self._screen), self._screening),
             (self._n_combine, self._combination),
             (n_ramps(self._space), self._ramp),
@@ -103,16 +78,11 @@ class StagedSampler:
             index -= n_trials
         return self._inner.suggest(number, history)
 
-    def _calibration(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
-        return None if self._layouts is None else self._layouts.first(index, history)
-
     def _screening(self, index: int, _history: Sequence[Trial]) -> Suggestion:
         op, level = self._screen[index]
         return self._opwise({op: level}, 1, 1.0, f"screen:{op}@{level:g}")
 
     def _combination(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
-        if self._layouts is not None:
-            return self._layouts.further(index, history)
         self._op_values.take_in(history)
         caps = self._op_values.harmless_levels()
         values = self._op_values.values()

@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
 from policysearch.space import SearchSpace
 
 if TYPE_CHECKING:
+    from policysearch.samplers.calibration import Calibration
     from policysearch.samplers.optuna_backed import Algorithm
 
 
@@ -30,6 +31,7 @@ class Plan:
       n_trials: Planned number of trials.
       n_folds: Folds of the search.
       algorithm: Refines what a staged strategy found.
+      calibration: What networks without augmentation say of single ops; `None`: not known.
     """
 
     space: SearchSpace
@@ -38,6 +40,7 @@ class Plan:
     n_folds: int
     seed: int
     algorithm: Algorithm
+    calibration: Calibration | None = None
 
 
 def _as_it_is(space: SearchSpace) -> SearchSpace:
@@ -53,19 +56,30 @@ class Strategy:
       shaped: The space it searches, made of the operations of the one that was asked for.
       objective: What it scores policies by, where nothing else is asked for.
       n_folds: Folds that it needs, where nothing else is asked for.
+      is_calibrated: Whether it wants a calibration.
     """
 
     make: Callable[[Plan], Sampler]
     shaped: Callable[[SearchSpace], SearchSpace] = _as_it_is
     objective: str = "auto"
     n_folds: int | None = None
+    is_calibrated: bool = False
 
 
-def _staged(plan: Plan, kind: Literal["screened", "calibrated"]) -> Sampler:
+def _screened(plan: Plan) -> Sampler:
     from policysearch.samplers.staged import StagedSampler
 
     inner = _optuna(plan, plan.algorithm)
-    return StagedSampler(plan.space, plan.warm_start, plan.n_trials, inner, plan.seed, kind)
+    return StagedSampler(plan.space, plan.warm_start, plan.n_trials, inner, plan.seed)
+
+
+def _calibrated(plan: Plan) -> Sampler:
+    if plan.space.method != "opwise":  # nothing to lay out
+        return _screened(plan)
+    from policysearch.samplers.calibrated import CalibratedSampler
+
+    inner = _optuna(plan, plan.algorithm)
+    return CalibratedSampler(plan.space, plan.calibration, plan.warm_start, inner, plan.seed)
 
 
 def _fast_autoaugment(plan: Plan) -> Sampler:
@@ -111,8 +125,8 @@ def _four_in_sequence(space: SearchSpace) -> SearchSpace:
 
 
 STRATEGIES: Mapping[str, Strategy] = {
-    "screened": Strategy(lambda plan: _staged(plan, "screened")),
-    "calibrated": Strategy(lambda plan: _staged(plan, "calibrated")),
+    "screened": Strategy(_screened),
+    "calibrated": Strategy(_calibrated, is_calibrated=True),
     "random": Strategy(lambda plan: _optuna(plan, "random")),
     "fast-autoaugment": Strategy(_fast_autoaugment, _five_of_two, "best_of_five", 5),
     "deepaugment": Strategy(_deepaugment, _four_in_sequence, "from_scratch"),

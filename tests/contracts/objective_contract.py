@@ -114,6 +114,8 @@ class ObjectiveContract:
         for metrics in outcome.metrics:
             assert metrics["none@1:accuracy"] == metrics["accuracy"]
             assert metrics["all@1:log_loss"] != metrics["log_loss"]
+            hits = [metrics[f"none@1:hits:{label}"] for label in range(2)]
+            assert hits == [metrics[f"hits:{label}"] for label in range(2)]
 
     def test_confirmation_folds_are_reached_by_number(self):
         data = search_data()

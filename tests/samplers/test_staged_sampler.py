@@ -1,14 +1,11 @@
-"""The default search: known policies, then every op alone, then what helped together."""
+"""A search by trainings alone: known policies, every op alone, then what helped together."""
 
 import dataclasses
-import json
 
 import pytest
 from contracts.sampler_contract import SPACES, SamplerContract, play, smooth
 
 from policysearch.baselines import baseline_policies
-from policysearch.samplers.calibration import calibration
-from policysearch.samplers.layouts import DESIGN, LayoutDesign
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.staged import SCREEN_LEVELS, StagedSampler
 from policysearch.space import MIN_WEIGHT
@@ -22,11 +19,11 @@ SPACE = SPACES["opwise"]()
 WARM = baseline_policies(SPACE, 8)
 
 
-def staged(space, n_trials, seed=0, algorithm="random", strategy="screened"):
+def staged(space, n_trials, seed=0, algorithm="random"):
     """Refined by random search where the refinement is not what is tested: it asks faster."""
     warm = baseline_policies(space, 8)
     inner = OptunaSampler(space, seed, algorithm)
-    return StagedSampler(space, warm, n_trials, inner, seed, strategy)
+    return StagedSampler(space, warm, n_trials, inner, seed)
 
 
 class TestStaged(SamplerContract):
@@ -36,15 +33,6 @@ class TestStaged(SamplerContract):
     @classmethod
     def make_sampler(cls, space, seed):
         return staged(space, cls.N, seed, "tpe")
-
-
-class TestCalibrated(SamplerContract):
-    N = 40
-    SPACES = ("opwise",)
-
-    @classmethod
-    def make_sampler(cls, space, seed):
-        return staged(space, cls.N, seed, "tpe", "calibrated")
 
 
 def ops_of(suggestion: Suggestion) -> set[str]:
@@ -154,110 +142,6 @@ def test_without_the_trial_without_augmentation_nothing_is_combined():
     trials = search(120, missing={0})
     assert of_kind(trials, "combine") == []
     assert trials[-1].suggestion.origin == "random"
-
-
-#: Share of the clean accuracy that an op leaves, by level; others leave all.
-KEPT = {
-    "rotate": {"0.25": 0.95, "0.5": 0.8, "0.75": 0.6, "1": 0.4},
-    "blur": {"0.25": 0.2, "0.5": 0.1, "0.75": 0.1, "1": 0.1},
-    "flip_horizontal": {"1": 0.35},
-    "invert": {"1": 0.1},
-}
-
-
-def probed(n_trials):
-    """A search whose networks answer the probes."""
-    sampler, trials = staged(SPACE, n_trials, strategy="calibrated"), []
-    for number in range(n_trials):
-        seen = [t for t in trials if t.number <= number - 4]
-        suggestion = sampler.suggest(number, seen)
-        metrics = {"score": additive(suggestion), "accuracy": 0.8}
-        for name in suggestion.probes:
-            op, _, level = name.partition("@")
-            metrics[f"{name}:accuracy"] = 0.8 * KEPT.get(op, {}).get(level, 1.0)
-        found = Outcome("complete", metrics["score"], (metrics, metrics))
-        trials.append(Trial(number, suggestion, found))
-    return trials
-
-
-def test_only_the_networks_without_augmentation_are_probed():
-    trials = probed(30)
-    assert [bool(t.suggestion.probes) for t in trials] == [True] + [False] * 29
-    with_range = [r.op for r in SPACE.ops if r.low is not None]
-    probes = trials[0].suggestion.probes
-    assert len(probes) == 4 * len(with_range) + len(SPACE.ops) - len(with_range)
-    [[call]] = [stage.choices for sub in probes["rotate@0.5"].sub_policies for stage in sub.stages]
-    assert (call.op, call.low, call.high) == ("rotate", 15.0, 15.0)
-
-
-def calls_of(suggestion):
-    return [{c.op: c for c in stage.choices} for stage in suggestion.policy.sub_policies[0].stages]
-
-
-def test_ops_are_laid_out_up_to_where_a_share_of_the_accuracy_is_left():
-    designed = of_kind(probed(30), "equal") + of_kind(probed(30), "calibrated")
-    assert len(designed) == len(DESIGN)
-    for suggestion, (_, layout) in list(zip(designed, DESIGN, strict=True))[3:]:
-        stages = calls_of(suggestion)
-        assert len(stages) == layout.n_stages
-        assert not any("invert" in stage for stage in stages)
-        assert not any("flip_horizontal" in stage for stage in stages)  # keeps 0.35
-        moving = [set(stage) <= {"rotate", *MOVING_OPS} for stage in stages]
-        assert moving == [True] * layout.n_moving + [False] * (layout.n_stages - layout.n_moving)
-    by_design = dict(zip(DESIGN, designed, strict=True))
-    rotate = {d: calls_of(s)[0]["rotate"].high for d, s in by_design.items()}
-    parted = {share: rotate[share, layout] for share, layout in DESIGN if str(layout) == "1 + 1"}
-    # Interpolated: 0.9 lies a third of the way from 0.95 at level 0.25 to 0.8 at 0.5.
-    assert parted[0.9] == pytest.approx(30 * (0.25 + 0.25 / 3), abs=0.02)
-    assert parted[0.7] == pytest.approx(30 * 0.625)
-    # From all of the accuracy at level 0 to a fifth of it at 0.25, of 1.5 px.
-    blur = calls_of(by_design[DESIGN[4]])[1]["blur"].high
-    assert blur == pytest.approx(1.5 * 0.25 * 0.5 / 0.8, abs=2e-3)
-
-
-MOVING_OPS = [r.op for r in SPACE.ops if SPACE.spec(r.op).family == "geometry"]
-
-
-def test_the_best_layout_goes_on_with_other_shares_and_with_ops_left_out():
-    trials = probed(24)
-    designed = [t for t in trials[:14] if t.suggestion.is_designed]
-    best = min(designed, key=lambda t: (t.score, t.number)).suggestion
-    layout = best.origin.partition(", ")[2].partition(" @")[0]
-    further = of_kind(trials, "combine")
-    assert of_kind(trials, "screen") == []
-    assert all(f", {layout} @" in s.origin for s in further)
-    shares = [float(s.origin.partition("@")[2]) for s in further]
-    assert shares[0] > shares[1]
-    n_ops = [len({op for stage in calls_of(s) for op in stage}) for s in further]
-    assert max(n_ops[2:]) < min(n_ops[:2])
-    assert len({s.policy.digest() for s in further}) == len(further)
-
-
-def test_without_answers_all_ops_are_tried_at_equal_levels():
-    """An objective need not answer probes, and a wide window hides the answers at first."""
-    trials = play(staged(SPACE, 24, strategy="calibrated"), 24)
-    equal = of_kind(trials, "equal")
-    assert len(equal) == len(DESIGN)
-    for suggestion, (share, _) in zip(equal, DESIGN, strict=True):
-        calls = {op: call for stage in calls_of(suggestion) for op, call in stage.items()}
-        assert set(calls) == {r.op for r in SPACE.ops}
-        assert calls["rotate"].high == pytest.approx(30 * (1 - share))
-
-
-def test_ops_that_cannot_be_parted_share_their_stages():
-    only = dataclasses.replace(SPACE, ops=tuple(r for r in SPACE.ops if r.op in MOVING_OPS))
-    assert all(layout.n_any for _, layout in LayoutDesign(only, 0).design)
-    single = dataclasses.replace(SPACE, n_ops=(1, 1))
-    assert {layout.n_stages for _, layout in LayoutDesign(single, 0).design} == {1}
-
-
-def test_answers_to_probes_survive_the_ledger():
-    none = probed(1)[0]
-    restored = dataclasses.replace(
-        none, outcome=Outcome.from_dict(json.loads(json.dumps(none.outcome.to_dict())))
-    )
-    assert calibration(restored) == calibration(none)
-    assert calibration(Trial(0, none.suggestion, outcome(1.0))) is None
 
 
 def test_the_inner_sampler_refines_the_rest_and_sees_it_all():

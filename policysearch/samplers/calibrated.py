@@ -1,0 +1,110 @@
+"""The default search: designs from a calibration, led by a model of all of them.
+
+1. *Warm start*: the policies that every later score is compared with.
+2. *Designs* spread over shares of the accuracy and layouts (`layouts`).
+3. *Model*: a Gaussian process over the designs (`response`) says which one promises the largest
+   improvement on what is believed of the best.
+4. *Ramps*, in a space with a schedule: the best of these, weaker at the start or at the end.
+5. *Refinement* of a longer search: the inner sampler, every other time beside the model.
+
+What is not known yet, because it still runs, is never suggested twice: trial n chooses among the
+designs of its turn only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from policysearch.policy import Policy
+from policysearch.samplers.base import Sampler
+from policysearch.samplers.calibration import Calibration
+from policysearch.samplers.layouts import Design, Designer, all_designs, first_designs
+from policysearch.samplers.ramps import n_ramps, ramp
+from policysearch.samplers.response import Response, design_of, design_state
+from policysearch.seeding import generator
+from policysearch.space import SearchSpace
+from policysearch.trial import Suggestion, Trial
+
+#: Trials that the model leads before the inner sampler takes turns with it.
+N_LED = 24
+#: Turns of trials: so many that follow one another never choose the same design.
+MAX_TURNS = 16
+
+
+class CalibratedSampler:
+    """Suggests designs of an op-wise space (see the module).
+
+    Args:
+      space: Gives ops, ranges and the largest number of ops per sample.
+      calibration: How much of each op the data bear; `None`: equal levels for all.
+      warm_start: Policies by name, tried first.
+      inner: Refines.
+      seed: Of the order of designs.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        calibration: Calibration | None,
+        warm_start: Mapping[str, Policy],
+        inner: Sampler,
+        seed: int = 0,
+    ) -> None:
+        self._space = space
+        self._warm = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
+        self._inner = inner
+        self._designer = Designer(space, calibration)
+        self._first = first_designs(self._designer)
+        known = set(self._first)
+        others = [d for d in all_designs(self._designer) if d not in known]
+        order = generator(seed, "designs").permutation(len(others))
+        self._others = [others[i] for i in order]
+
+    def suggest(self, number: int, history: Sequence[Trial]) -> Suggestion:
+        """Suggests the policy of trial `number` (see `Sampler`)."""
+        index = number - len(self._warm)
+        if index < 0:
+            return self._warm[number]
+        if index < len(self._first):
+            return self._suggestion(self._first[index], "design") or self._refined(number, history)
+        index -= len(self._first)
+        if index < n_ramps(self._space):
+            found = ramp(self._space, index, history)
+            return found or self._refined(number, history)
+        index -= n_ramps(self._space)
+        if index < N_LED or index % 2 == 0:
+            return self._led(number, history) or self._refined(number, history)
+        return self._refined(number, history)
+
+    def _led(self, number: int, history: Sequence[Trial]) -> Suggestion | None:
+        """The design of this turn that promises most; `None` when there is none."""
+        response = Response(history)
+        if not response.is_known:
+            return None
+        tried = {design_of(trial) for trial in history}
+        n_turns = min(MAX_TURNS, len(self._others)) or 1
+        mine = [d for d in self._others[number % n_turns :: n_turns] if d not in tried]
+        if not mine:
+            return None
+        best = float(response.belief(response.designs).mean.min())
+        belief = response.belief(mine)
+        z = (best - belief.mean) / belief.error
+        gain = belief.error * (z * stats.norm.cdf(z) + stats.norm.pdf(z))
+        for i in np.argsort(-gain, kind="stable"):
+            found = self._suggestion(mine[i], "model")
+            if found is not None:
+                return found
+        return None
+
+    def _refined(self, number: int, history: Sequence[Trial]) -> Suggestion:
+        return self._inner.suggest(number, history)
+
+    def _suggestion(self, design: Design, kind: str) -> Suggestion | None:
+        policy = self._designer.policy(design)
+        if policy is None:
+            return None
+        n_ops = len({c.op for s in policy.sub_policies[0].stages for c in s.choices})
+        return Suggestion(policy, f"{kind}:{n_ops} ops, {design}", state=design_state(design))
