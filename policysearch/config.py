@@ -70,7 +70,8 @@ class SearchConfig(BaseModel):
         validation loss; `none`: as often as it occurs.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
-        passes (`calibrated`), which is cheaper. For comparison: `random`, and what others do,
+        passes (`calibrated`), which is cheaper. Or a schedule by population based training
+        (`pbt`). For comparison: `random`, and what others do,
         `fast-autoaugment` and `deepaugment` (see `policysearch.samplers.strategies`).
       objective: How the search scores a policy: by trainings `from_scratch`, by fine-tuning one
         half-trained model (`shared_checkpoint`), or by what networks trained without augmentation
@@ -132,9 +133,9 @@ class SearchConfig(BaseModel):
     space: str | None = None
     modality: str | None = None
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    strategy: Literal["screened", "calibrated", "random", "fast-autoaugment", "deepaugment"] = (
-        "calibrated"
-    )
+    strategy: Literal[
+        "screened", "calibrated", "pbt", "random", "fast-autoaugment", "deepaugment"
+    ] = "calibrated"
     trials: Count = 24
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
@@ -309,6 +310,11 @@ def _contradictions(config: SearchConfig) -> Iterator[str]:
             yield f"`data` must be left out: the command finds its own data, got {config.data!r}."
     elif not config.data:
         yield "`data` is missing."
+    if config.strategy == "pbt" and config.objective != "auto":
+        yield (
+            "`objective` must be left out: with `strategy` 'pbt' trainings from scratch go on "
+            f"segment by segment, got {config.objective!r}."
+        )
     if config.is_own_training:
         for name in sorted(changed & _NOT_FOR_OWN.keys()):
             yield f"`{name}` must be left out: {_NOT_FOR_OWN[name]}."

@@ -210,6 +210,15 @@ class Schedule:
             kept.append(knot)
         return Schedule(tuple(kept))
 
+    def until(self, progress: float) -> Schedule:
+        """The same up to a progress above 0, and from there on the strength reached there."""
+        kept = [knot for knot in self.knots if knot[0] < progress]
+        after = next(knot for knot in self.knots if knot[0] >= progress)
+        (start, before), (end, then) = kept[-1], after
+        reached = then - (then - before) * ((end - progress) / (end - start))  # exact at a knot
+        held = [(progress, reached), (1.0, reached)]
+        return Schedule((*kept, *(held if progress < 1 else held[:1])))
+
     @property
     def constant(self) -> float | None:
         """The strength, where it is the same throughout."""

@@ -77,7 +77,7 @@ class Remembered(Suggestion):
         )
         object.__setattr__(self, "_content", content)
         object.__setattr__(self, "_packing", packing)
-        for name in ("origin", "state", "folds"):
+        for name in ("origin", "state", "folds", "segments"):
             object.__setattr__(self, name, getattr(suggestion, name))
 
     @property

@@ -20,7 +20,7 @@ from policysearch.policy_json import PolicyDocument, policy_from_dict, policy_to
 from policysearch.pruning import MedianPruning, ReportPruning
 from policysearch.remembered import Packing
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
-from policysearch.samplers.base import Sampler
+from policysearch.samplers.base import Generational, Sampler
 from policysearch.samplers.calibration import Calibration
 from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.space import SearchSpace
@@ -138,14 +138,21 @@ class SearchLoop:
         return [self._trials[n] for n in sorted(self._trials)]
 
     def _is_askable(self, number: int) -> bool:
-        return number - self._config.lookback < len(self._without_gap)
+        return self._n_visible(number) <= len(self._without_gap)
+
+    def _n_visible(self, number: int) -> int:
+        """Trials that the sampler is shown, neither more nor fewer."""
+        n = max(0, number - self._config.lookback + 1)
+        if isinstance(self.sampler, Generational):
+            return max(n, self.sampler.n_needed(number))
+        return n
 
     def _task(self, number: int) -> Task:
-        visible = self._without_gap[: max(0, number - self._config.lookback + 1)]
+        visible = self._without_gap[: self._n_visible(number)]
         suggestion = self.sampler.suggest(number, visible)
         self._asked[number] = suggestion
         is_reference = suggestion.origin.startswith("warm:")
-        prunes = self._config.prune and not is_reference
+        prunes = self._config.prune and not is_reference and not suggestion.segments
         prunes_by_median = prunes and self._config.pruner == "median"
         thresholds = self._pruning.thresholds(visible) if prunes_by_median else ()
         return Task(
@@ -158,6 +165,7 @@ class SearchLoop:
             prune_reports_above=(
                 self._report_pruning.thresholds(visible) if prunes_by_median else {}
             ),
+            segments=suggestion.segments,
         )
 
     def _finish(self, ended: Sequence[Finished]) -> list[Trial]:

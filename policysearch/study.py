@@ -27,6 +27,7 @@ from policysearch.errors import InvalidValueError, RunError
 from policysearch.files import write_json
 from policysearch.headroom import Headroom
 from policysearch.ladder import agreement, rung_seconds
+from policysearch.objectives.checkpoints import remove_checkpoints
 from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.problems.choose import make_problem
@@ -191,7 +192,9 @@ class Study:
         loop = SearchLoop(
             run, self.space, warm_start, replicates, epochs, n_planned, calibration=calibration
         )
-        return loop.run(engine, stop, self.progress, seconds)
+        trials = loop.run(engine, stop, self.progress, seconds)
+        remove_checkpoints(run.path)
+        return trials
 
     def _limits_of_search(self, run: Run) -> tuple[float | None, int]:
         """Seconds and number of trials of the search over all sessions, decided once."""

@@ -44,6 +44,8 @@ class Task:
         threshold the task stops as pruned. Empty: never.
       is_prunable: Whether an engine with a pruner of its own may stop it between replicates.
       prune_reports_above: Thresholds for what a training reports on its way, by its step.
+      segments: Shares of the training at which its segments end, ascending; it ends, and is
+        scored, with the last. Empty: a whole training in one go.
       probes: Policies by name under which the trained networks read the validation data as well.
         Each gives the metrics `NAME:accuracy`, `NAME:log_loss` and, where classes are few,
         `NAME:hits:CLASS`.
@@ -57,6 +59,7 @@ class Task:
     probes: Mapping[str, Policy] = field(default_factory=dict)
     is_prunable: bool = False
     prune_reports_above: Mapping[int, float] = field(default_factory=dict)
+    segments: tuple[float, ...] = ()
 
     @property
     def rung(self) -> Rung:
@@ -165,6 +168,7 @@ class Suggestion:
       params: Its parameters in the space; `None` for a policy from outside the space.
       state: What the sampler wants back with the trial (plain data), such as its generation.
       folds: Where it is to be tried; empty: on all folds.
+      segments: How far it is to be trained (see `Task`); such a trial is never pruned.
     """
 
     policy: Policy
@@ -172,6 +176,7 @@ class Suggestion:
     params: Mapping[str, float | int | str] | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     folds: tuple[int, ...] = field(default=(), compare=False)
+    segments: tuple[float, ...] = field(default=(), compare=False)
 
     @property
     def is_designed(self) -> bool:

@@ -39,12 +39,15 @@ from policysearch.cli.run_options import (
 @click.option("--space", help="Name or YAML file.  [default: opwise for the kind of data]")
 @click.option(
     "--strategy",
-    type=click.Choice(["screened", "calibrated", "random", "fast-autoaugment", "deepaugment"]),
+    type=click.Choice(
+        ["screened", "calibrated", "pbt", "random", "fast-autoaugment", "deepaugment"]
+    ),
     default="calibrated",
     show_default=True,
     help="How single operations are judged: by forward passes of networks trained without "
-    "augmentation, or by trainings with each of them (give 120 trials). The others are there to "
-    "be compared with.",
+    "augmentation, or by trainings with each of them (give 120 trials). Population based training "
+    "(pbt) finds a strength for each part of a training (give 49 trials: 8 members, 6 "
+    "generations). The others are there to be compared with.",
 )
 @click.option(
     "--sampler",

@@ -9,6 +9,7 @@ from policysearch.data.splits import SearchData
 from policysearch.objectives.base import Objective
 from policysearch.objectives.density import BestOfFive, Density
 from policysearch.objectives.from_scratch import FromScratch
+from policysearch.objectives.in_segments import InSegments
 from policysearch.objectives.shared_checkpoint import SharedCheckpoint
 from policysearch.proxies.base import ProxySettings
 
@@ -32,6 +33,7 @@ OBJECTIVES: Mapping[str, ObjectiveOfFolds] = {
     "shared_checkpoint": SharedCheckpoint,
     "density": Density,
     "best_of_five": BestOfFive,
+    "in_segments": InSegments,
 }
 
 

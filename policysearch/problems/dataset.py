@@ -23,6 +23,7 @@ from policysearch.measures import measure_of
 from policysearch.objectives.base import Objective
 from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
+from policysearch.objectives.in_segments import InSegments
 from policysearch.policy import Policy
 from policysearch.problems.base import Rung
 from policysearch.problems.extras import proxy_extras
@@ -70,9 +71,10 @@ class DatasetProblem:
 
     def objective(self, rung: Rung, run: Path) -> Objective:
         """Scores the policies of a rung (see `Problem`)."""
-        del run
         if rung == "verdict":
             return self._final
+        if rung == "search" and isinstance(self._searched, InSegments):
+            return self._searched.keeping_in(run)
         return self._searched if rung == "search" else self._confirmed
 
     def restricted(self, space: SearchSpace) -> SearchSpace:

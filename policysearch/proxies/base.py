@@ -35,6 +35,22 @@ class Proxy(Protocol):
         """
         ...
 
+    def fit_until(self, end: int, checkpoint: bytes | None = None) -> bytes:
+        """Trains to an epoch of the whole training, from scratch or from where another one ended.
+
+        In segments it learns what `fit` learns in one go, to the last bit, as long as the network
+        draws nothing by itself.
+
+        Args:
+          end: Epochs that are done then, at most all.
+          checkpoint: What this gave at the end of the segment before, for the same data, length
+            and seed; it is read as weights only, so that no file can bring code.
+
+        Returns:
+          Network, optimizer and learning rates as `torch.save` writes them.
+        """
+        ...
+
     def state(self) -> State:
         """What was learned, to start other trainings from; later ones do not change it."""
         ...

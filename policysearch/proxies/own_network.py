@@ -100,6 +100,11 @@ class OwnNetworkProxy(ImageProxy):
         with _seeded(derive_seed(self._seed, "network"), self.device):
             super().fit(start)
 
+    def fit_until(self, end: int, checkpoint: bytes | None = None) -> bytes:
+        """Trains a segment, which draws by itself from its own seed (see `TorchProxy`)."""
+        with _seeded(derive_seed(self._seed, "network", end), self.device):
+            return super().fit_until(end, checkpoint)
+
 
 def own_network(
     data: Dataset,

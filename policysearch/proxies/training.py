@@ -8,10 +8,12 @@ what makes two policies, and two ways of scoring them, comparable.
 from __future__ import annotations
 
 import abc
+import io
 import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,8 +162,37 @@ class TorchProxy(abc.ABC):
             self.network.load_state_dict(start)
         optimizer = self.optimizer()
         schedule = self._schedule(optimizer, is_fine_tuning=start is not None)
+        self._go_through(range(self._n_epochs), optimizer, schedule)
+
+    def fit_until(self, end: int, checkpoint: bytes | None = None) -> bytes:
+        """Trains from scratch or a checkpoint up to an epoch (see `Proxy`)."""
+        optimizer = self.optimizer()
+        schedule = self._schedule(optimizer, is_fine_tuning=False)
+        parts: dict[str, Any] = {
+            "network": self.network,
+            "optimizer": optimizer,
+            "schedule": schedule,
+        }
+        first = 0
+        if checkpoint is not None:
+            saved = torch.load(io.BytesIO(checkpoint), self.device, weights_only=True)
+            first = saved["epoch"]
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+        self._go_through(range(first, end), optimizer, schedule)
+        states = {name: part.state_dict() for name, part in parts.items()}
+        file = io.BytesIO()
+        torch.save({"epoch": end, **states}, file)
+        return file.getvalue()
+
+    def _go_through(
+        self,
+        epochs: range,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> None:
         self.network.train()
-        for x, y in self._batches():
+        for x, y in self._batches(epochs):
             optimizer.zero_grad(set_to_none=True)
             loss = F.cross_entropy(self.logits(x), y)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -207,13 +238,15 @@ class TorchProxy(abc.ABC):
     def _n_batches(self) -> int:
         return max(1, math.ceil(len(self._train) / self._training.batch_size))
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All batches of the training in order, augmented block by block."""
+    def _batches(self, epochs: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """All batches of these epochs in order, augmented block by block."""
         order = generator(self._seed, "order")
         drawer = Drawer(self._policy, derive_seed(self._seed, "draws"))
         orders = self._balanced_orders if self._training.balanced else self._orders
         block: list[_Part] = []
-        for epoch, (indices, visits) in enumerate(orders(order)):
+        for epoch, (indices, visits) in zip(range(epochs.stop), orders(order), strict=False):
+            if epoch not in epochs:
+                continue
             for place in np.array_split(np.arange(len(indices)), self._n_batches):
                 block.append(_Part(epoch, indices[place], visits[place]))
                 if sum(len(part.indices) for part in block) >= AUGMENT_BLOCK:

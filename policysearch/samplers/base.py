@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from policysearch.trial import Suggestion, Trial
 
@@ -19,4 +19,13 @@ class Sampler(Protocol):
 
     def suggest(self, number: int, history: Sequence[Trial]) -> Suggestion:
         """Suggests the policy of trial `number`."""
+        ...
+
+
+@runtime_checkable
+class Generational(Sampler, Protocol):
+    """A sampler that wants to see more than the look-back window shows."""
+
+    def n_needed(self, number: int) -> int:
+        """Trials, from the first on, that must have ended before trial `number` is suggested."""
         ...

@@ -95,6 +95,15 @@ def _deepaugment(plan: Plan) -> Sampler:
     return ForestSampler(plan.space, plan.seed)
 
 
+def _population(plan: Plan) -> Sampler:
+    from policysearch.samplers.population import PopulationSampler
+
+    inner = _optuna(plan, "random")
+    return PopulationSampler(
+        plan.space, plan.calibration, plan.warm_start, plan.n_trials, inner, plan.seed
+    )
+
+
 def _optuna(plan: Plan, algorithm: Algorithm) -> Sampler:
     from policysearch.samplers.optuna_backed import OptunaSampler
 
@@ -127,6 +136,7 @@ def _four_in_sequence(space: SearchSpace) -> SearchSpace:
 STRATEGIES: Mapping[str, Strategy] = {
     "screened": Strategy(_screened),
     "calibrated": Strategy(_calibrated, is_calibrated=True),
+    "pbt": Strategy(_population, objective="in_segments", is_calibrated=True),
     "random": Strategy(lambda plan: _optuna(plan, "random")),
     "fast-autoaugment": Strategy(_fast_autoaugment, _five_of_two, "best_of_five", 5),
     "deepaugment": Strategy(_deepaugment, _four_in_sequence, "from_scratch"),

@@ -311,8 +311,9 @@ def test_a_search_that_loses_a_node_and_its_driver_goes_on_to_the_same_end(
         recorded_by(second, out, n_known + 1)
         note_figures("resume on a named cluster", {"seconds": round(time.monotonic() - killed, 1)})
         output, _ = second.communicate(timeout=120)
-    notice = "The Ray cluster has room for 2 of 4 trials at a time; the others wait for it.\n"
-    assert (second.returncode, output) == (0, notice)
+    assert second.returncode == 0, output
+    # What it says depends on what Ray has noticed of the losses by then.
+    assert all(line.startswith("The Ray cluster ") for line in output.splitlines()), output
     assert_same_end(out, local, n_known)
 
 

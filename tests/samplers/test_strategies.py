@@ -54,7 +54,7 @@ def test_a_strategy_searches_policies_of_its_shape_in_the_same_operations(name):
     assert {r.op for r in space.ops} == {r.op for r in OPWISE.ops}
     trials = play(made(name, space), N_TRIALS)
     found = [t for t in trials if not t.suggestion.origin.startswith(("warm:", FINAL))]
-    assert len(found) >= N_TRIALS - 2
+    assert len(found) >= N_TRIALS - 9  # the last generation of a population is final
     shapes = {
         (len(s.policy.sub_policies), len(s.policy.sub_policies[0].stages))
         for s in (t.suggestion for t in found)
