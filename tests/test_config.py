@@ -112,6 +112,16 @@ def test_a_wrong_value_is_named(name, value):
     assert f"`{name}`" in caught.value.problems[0]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"objective": "density"}, {"objective": "function"}, {"objective": "from_scratch"}],
+)
+def test_a_population_trains_in_its_own_way(settings):
+    with pytest.raises(FormatError, match="`objective` must be left out") as caught:
+        make_config({"data": "a:b", "strategy": "pbt", **settings})
+    assert len(caught.value.problems) == 1
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(FormatError) as caught:
         make_config({"data": "digits", "trails": 1, "folds": 0, "seed": "x"})

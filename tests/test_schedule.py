@@ -88,6 +88,23 @@ def test_strength_follows_the_knots_in_straight_lines():
     np.testing.assert_allclose(applied, [10, 15, 20, 10, 2.5, 0])
 
 
+@pytest.mark.parametrize("progress", [0.1, 0.25, 0.3, 0.7, 1.0])
+def test_a_schedule_until_a_progress_holds_what_it_has_reached(progress):
+    schedule = Schedule(((0, 0.3), (0.25, 0.9), (0.7, 0.123), (1, 1)))
+    held = schedule.until(progress)
+    at = np.linspace(0, 1, 101)
+
+    def strength(schedule, at):
+        return np.interp(at, *zip(*schedule.knots, strict=True))
+
+    np.testing.assert_allclose(
+        strength(held, at), strength(schedule, np.minimum(at, progress)), atol=1e-12
+    )
+    knots = [knot for knot in schedule.knots if knot[0] <= progress]
+    assert list(held.knots[: len(knots)]) == knots
+    assert held.until(progress) == held
+
+
 def test_a_magnitude_below_that_of_level_zero_is_never_raised():
     drawer = Drawer(policy_of(OpCall("rotate", 5, 20)), 0)
     drawer._tables.weakest[:] = 12.0  # it is 0 for every image op

@@ -6,7 +6,7 @@ from engines.objectives import Actions
 BEFALLS = {
     1: ("kills_itself", "memory"),
     3: ("stops", "timeout"),
-    5: ("loops_in_c", "timeout"),
+    5: ("burns_in_c", "timeout"),
     7: ("allocates", "memory"),
     9: ("raises", "error"),
     11: ("nan", "not_finite"),
