@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from readme_engines import engines, overhead, simulated
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -30,8 +32,9 @@ def tables(results: Path = HERE / "results") -> str:
         for case in TITLES
         if (path := results / f"end_to_end_{case}.json").exists()
     }
-    parts = [_accuracy(found), _cost(found), _overhead(results / "overhead.json")]
-    parts.append(_engines(results / "engines.json"))
+    parts = [_accuracy(found), _cost(found), overhead(results / "overhead.json")]
+    parts.append(engines(results / "engines.json"))
+    parts.append(simulated(results / "simulated.json"))
     parts.append(_control(results / "control.json"))
     parts.append(_search_costs(results / "search_costs.json"))
     cpu, gpu = results / "transform.json", results / "transform_cuda.json"
@@ -88,38 +91,6 @@ def _cost(found: dict[str, dict[str, Any]]) -> str:
             f"  `{result['command']}`",
         ]
     return "\n".join(lines) if found else ""
-
-
-def _overhead(path: Path) -> str:
-    if not path.exists():
-        return ""
-    result = json.loads(path.read_text())
-    shown = [
-        f"{m['overhead']:.1%} ({m['overhead_ms_per_trial']:.0f} ms) when the objective is {name}"
-        for name, m in result["measured"].items()
-    ]
-    seconds = result["measured"]["sleeping"]["seconds_per_trial"]
-    return (
-        f"A trial's overhead beside a training of {seconds:.0f} s (suggesting, ledger, process, "
-        f"data; {result['workers']} workers): {', '.join(shown)}.\n  `{result['command']}`"
-    )
-
-
-def _engines(path: Path) -> str:
-    if not path.exists():
-        return ""
-    result = json.loads(path.read_text())
-    asked, memory = result["suggestion"], result["memory"]
-    local, ray = (result[name]["overhead_ms_per_trial"] for name in ("two_workers", "ray"))
-    return (
-        f"Two workers finish {result['scaling']:.2f} times the trials of one. "
-        f"A trial of 2 s costs {local:.0f} ms beside its training in local processes "
-        f"and {ray:.0f} ms in Ray Tune; a "
-        f"suggestion of TPE takes {asked['median_ms']:.0f} ms after {asked['trials']:,} trials "
-        f"({asked['dimensions']} dimensions). Over {memory['trials']:,} trials a worker grows by "
-        f"{memory['worker_mib'][1] - memory['worker_mib'][0]:.0f} MiB and the search by "
-        f"{memory['driver_mib'][1] - memory['driver_mib'][0]:.0f} MiB.\n  `{result['command']}`"
-    )
 
 
 def _control(path: Path) -> str:
