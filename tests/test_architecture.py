@@ -40,6 +40,7 @@ ADAPTERS = {
     "tensorboard": {"exporters"},
     "soundfile": {"data"},
     "pyarrow": {"data"},
+    "nibabel": {"data"},
     "sklearn": {"data", "samplers"},
     "ray": {"engines"},
 }

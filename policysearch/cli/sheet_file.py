@@ -91,6 +91,8 @@ def few_of_source(images: str, n: int, seed: int) -> Samples:
     data = load_source(images).train
     if data.modality != "image":
         raise DataError(f"A sheet needs images, '{images}' holds {data.modality} data.")
+    if data.x.ndim != 4:
+        raise DataError(f"A sheet needs flat images, '{images}' holds volumes.")
     chosen = spread(data.y, seed)[:n]
     return Samples(data.x[chosen], [data.classes[label] for label in data.y[chosen]])
 

@@ -43,11 +43,11 @@ def unseen_by(policies: Iterable[Policy]) -> list[str]:
 def corrupted(data: Dataset) -> Iterator[tuple[str, Dataset]]:
     """The same samples under every corruption of their modality; equal calls give equal data.
 
-    At most 1,000 samples, fewer when they are large, stratified; nothing for a modality without
-    corruptions.
+    At most 1,000 samples, fewer when they are large, stratified; nothing for volumes, and for a
+    modality without corruptions.
     """
     kinds = CORRUPTIONS.get(data.modality, {})
-    if not kinds:
+    if not kinds or data.x.ndim > 4:
         return
     per_sample = max(1, int(np.prod(data.x.shape[1:])))
     n = min(len(data), MAX_SAMPLES, max(data.n_classes, MAX_VALUES // per_sample))

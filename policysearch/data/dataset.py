@@ -46,6 +46,7 @@ class Dataset:
 
     Attributes:
       x: Samples along the first axis. Images: `(n, C, H, W)`, uint8, uint16, or float32 in [0, 1].
+        Volumes: `(n, C, D, H, W)`, likewise.
         Series: `(n, C, L)`, float32; NaN is a missing value.
         Clips: `(n, C, T)`, float32, full scale from -1 to 1; silence behind their lengths.
         Texts: `(n,)`, strings.
@@ -225,8 +226,11 @@ def _joined_lengths(first: Dataset, second: Dataset) -> NDArray[np.int64] | None
 
 
 def _check_images(x: NDArray[Any]) -> None:
-    if x.ndim != 4 or 0 in x.shape[1:]:
-        raise DataError(f"Images must have shape (n, C, H, W), none of them 0, got {x.shape}.")
+    if x.ndim not in (4, 5) or 0 in x.shape[1:]:
+        raise DataError(
+            f"Images must have shape (n, C, H, W), volumes (n, C, D, H, W), none of them 0, got "
+            f"{x.shape}."
+        )
     if x.dtype.name not in IMAGE_DTYPES:
         raise DataError(f"Images must be one of {', '.join(IMAGE_DTYPES)}, got {x.dtype.name}.")
 

@@ -102,7 +102,8 @@ def find_duplicates(a: Dataset, b: Dataset, *, max_pairs: int = MAX_PAIRS) -> Du
     twins = _exact(a, b)
     near: dict[int, int] = {}
     notice = ""
-    is_image = a.modality == "image"  # near duplicates of other kinds are not defined
+    # Near duplicates of other kinds, and of volumes, are not defined.
+    is_image = a.modality == "image" and a.x.ndim == 4
     if is_image and a.x.shape[1] != b.x.shape[1]:
         notice = "Near duplicates were not looked for: they are defined for images of one form."
     elif is_image and len(a) * len(b) > max_pairs:

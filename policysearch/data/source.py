@@ -212,8 +212,10 @@ def _load_folder(path: Path, reading: _Reading) -> Source:
             f"{_KINDS}"
         )
     from policysearch.data.folder import load_folder
+    from policysearch.data.nifti_folder import is_nifti_folder, load_nifti_folder
 
-    return load_folder(
+    load = load_nifti_folder if is_nifti_folder(path) else load_folder
+    return load(
         path,
         image_size=reading.image_size,
         skip_bad=reading.skip_bad,

@@ -39,8 +39,7 @@ from policysearch.ops.noise import uniform_places
 OPS = frozenset({"elastic"})
 
 _FREE, _STILL = 3, 3
-_POINTS = _FREE + 2 * _STILL
-_CELLS = _POINTS - 3
+_CELLS = _FREE + 2 * _STILL - 3
 #: Codes of the operations that move pixels.
 MOVING = np.array(sorted(OP_CODE[name] for name in image_geometry.OPS | OPS))
 _ELASTIC = OP_CODE["elastic"]
@@ -100,9 +99,12 @@ def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettin
       settings: Interpolation and fill.
     """
     height, width = x.shape[2:]
-    row, column = (torch.arange(k, device=x.device, dtype=torch.float64) for k in (height, width))
-    at_x = (column + 0.5).expand(len(x), height, width).clone()
-    at_y = (row + 0.5)[:, None].expand(len(x), height, width).clone()
+    row, column = (
+        torch.arange(k, device=x.device, dtype=torch.float64) + 0.5 for k in (height, width)
+    )
+    at_x = column.expand(len(x), height, width).clone()
+    at_y = row[:, None].expand(len(x), height, width).clone()
+    is_fresh = np.ones(len(x), dtype=np.bool_)
     for stage in range(last, -1, -1):
         is_mine = runs.number[:, stage] == runs.number[:, last]
         for is_elastic in (False, True):
@@ -113,6 +115,9 @@ def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettin
             op = OpRows(*(v[rows, stage] for v in (stages.code, stages.magnitude, stages.draws)))
             place = to_device(rows, x)
             here = (at_x[place], at_y[place])
+            if is_fresh[rows].all():  # columns and rows of the grid: weights need no more
+                here = (column[None, None], row[None, :, None])
+            is_fresh[rows] = False
             size = (width, height)
             moved = _displaced(here, op, size) if is_elastic else _mapped(here, op, size)
             at_x[place], at_y[place] = moved
@@ -126,35 +131,29 @@ def _mapped(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
 
 
 def _displaced(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
+    """Adds to coordinates, which may be broadcast to `(k, H, W)`, what the lattice says there."""
     seeds = to_device((op.draws[:, 0] * 2.0**53).astype(np.int64), at[0])
-    amount = to_device(np.abs(op.magnitude) * min(size), at[0])[:, None, None, None]
-    free = uniform_places(seeds, 2 * _FREE**2).view(-1, 2, _FREE, _FREE) * 2 - 1
-    points = torch.nn.functional.pad(free * amount, (_STILL,) * 4).flatten(2)
-    (i, weights_x), (j, weights_y) = (
-        _spline(values, side) for values, side in zip(at, size, strict=True)
+    amount = to_device(np.abs(op.magnitude) * min(size), at[0])[:, None]
+    points = ((uniform_places(seeds, 2 * _FREE**2) * 2 - 1) * amount).view(-1, 2, _FREE, _FREE)
+    weights_x, weights_y = (
+        [_spline(values, side, i) for i in range(_FREE)]
+        for values, side in zip(at, size, strict=True)
     )
-    shift = [torch.zeros_like(at[0]) for _ in range(2)]
-    for b in range(4):
-        for a in range(4):
-            index = ((j + b) * _POINTS + i + a).flatten(1)
-            weight = weights_x[a] * weights_y[b]
-            for k in range(2):
-                shift[k] += weight * points[:, k].gather(1, index).view(weight.shape)
-    return at[0] + shift[0], at[1] + shift[1]
+    shifted = []
+    for k in range(2):
+        total = at[k]
+        for j in range(_FREE):
+            row = sum(points[:, k, j, i, None, None] * weights_x[i] for i in range(_FREE))
+            total = total + row * weights_y[j]
+        shifted.append(total)
+    return shifted[0], shifted[1]
 
 
-def _spline(values: Tensor, side: int) -> tuple[Tensor, list[Tensor]]:
-    """First of four lattice points around each coordinate, and their cubic B-spline weights."""
-    place = (values * (_CELLS / side)).clamp(0.0, float(_CELLS))
-    first = place.floor().clamp_max(_CELLS - 1)
-    t = place - first
-    weights = [
-        (1 - t) ** 3 / 6,
-        (3 * t**3 - 6 * t**2 + 4) / 6,
-        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
-        t**3 / 6,
-    ]
-    return first.long(), weights
+def _spline(values: Tensor, side: int, point: int) -> Tensor:
+    """Cubic B-spline weight of a moving point at coordinates along a side."""
+    t = ((values * (_CELLS / side)).clamp(0.0, float(_CELLS)) - (_STILL - 1 + point)).abs()
+    near, far = (4 - 6 * t**2 + 3 * t**3) / 6, (2 - t).clamp_min(0) ** 3 / 6
+    return torch.where(t < 1, near, far)
 
 
 def _resampled(x: Tensor, at_x: Tensor, at_y: Tensor, settings: ImageSettings) -> Tensor:

@@ -62,33 +62,34 @@ def default_epochs(n_train: int) -> int:
 
 
 def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int) -> nn.Module:
-    """Builds the network for images `(C, H, W)`.
+    """Builds the network for images `(C, H, W)` or volumes `(C, D, H, W)`.
 
-    3x3 convolutions, halving down to 4 pixels, then global average pooling and a linear layer, as
-    in the residual networks that people train. Weights come from `seed` alone (He
-    initialisation); the global generator is neither read nor moved.
+    3x3 convolutions (3x3x3 in volumes), halving down to 4 pixels, then global average pooling and
+    a linear layer, as in the residual networks that people train. Weights come from `seed` alone
+    (He initialisation); the global generator is neither read nor moved.
     """
-    channels, height, w_image = shape
-    side = min(height, w_image)
-    layers: list[nn.Module] = [*_block(channels, width)]
+    channels, *sides = shape
+    side, is_flat = min(sides), len(sides) == 2
+    pool: type[nn.Module] = nn.MaxPool2d if is_flat else nn.MaxPool3d
+    layers: list[nn.Module] = [*_block(channels, width, is_flat)]
     if side >= 16:  # full resolution is where the time goes
-        layers.append(nn.MaxPool2d(2))
+        layers.append(pool(2))
         side //= 2
     n_in = width
     while True:
         n_out = min(2 * n_in, 8 * width)
-        layers += _block(n_in, n_out)
+        layers += _block(n_in, n_out, is_flat)
         n_in = n_out
         if side < 8:
             break
-        layers.append(nn.MaxPool2d(2))
+        layers.append(pool(2))
         side //= 2
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [nn.AdaptiveAvgPool2d(1) if is_flat else nn.AdaptiveAvgPool3d(1), nn.Flatten()]
     head = nn.utils.skip_init(nn.Linear, n_in, n_classes)  # type: ignore[no-untyped-call]
     network = nn.Sequential(*layers, head)
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
             fan_in = module.weight[0].numel()
             with torch.no_grad():
                 module.weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=rng)
@@ -97,11 +98,12 @@ def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int)
     return network
 
 
-def _block(n_in: int, n_out: int) -> list[nn.Module]:
+def _block(n_in: int, n_out: int, is_flat: bool) -> list[nn.Module]:
+    layer, norm = (nn.Conv2d, nn.BatchNorm2d) if is_flat else (nn.Conv3d, nn.BatchNorm3d)
     convolution = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d, n_in, n_out, 3, padding=1, bias=False
+        layer, n_in, n_out, 3, padding=1, bias=False
     )
-    return [convolution, nn.BatchNorm2d(n_out), nn.ReLU()]
+    return [convolution, norm(n_out), nn.ReLU()]
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
@@ -124,10 +126,12 @@ class ImageProxy(TorchProxy):
         super().__init__(train, policy, n_epochs, seed, config)
         self._x = _tensor(train.x).to(self.device)
         unit = to_unit(self._x)
-        self._mean = unit.mean(dim=(0, 2, 3), keepdim=True)
-        self._std = unit.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
+        dims = (0, *range(2, unit.ndim))
+        self._mean = unit.mean(dim=dims, keepdim=True)
+        self._std = unit.std(dim=dims, keepdim=True).clamp_min(1e-3)
+        self._layout = torch.channels_last if unit.ndim == 4 else torch.channels_last_3d
         self.network = self.build(train, derive_seed(seed, "weights"), config)
-        self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(self.device).to(memory_format=self._layout)  # type: ignore[call-overload]
 
     def build(self, train: Dataset, seed: int, config: ImageProxyConfig) -> nn.Module:
         """The network before training, for the images and classes of a dataset."""
@@ -149,5 +153,5 @@ class ImageProxy(TorchProxy):
     def logits(self, x: Tensor) -> Tensor:
         """What the network says of images in [0, 1] (see `TorchProxy`)."""
         # Channels last: convolutions take about half the time on a CPU.
-        normal = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        normal = ((x - self._mean) / self._std).contiguous(memory_format=self._layout)
         return super().logits(normal)

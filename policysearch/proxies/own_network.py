@@ -123,6 +123,8 @@ def own_network(
     """
     if data.modality != "image":
         raise InvalidValueError(f"`network` is for images, the data are {data.modality}.")
+    if data.x.ndim != 4:
+        raise InvalidValueError("`network` is for flat images, the data are volumes.")
     n_channels = data.x.shape[1]
     if normalization == "imagenet" and n_channels != 3:
         raise InvalidValueError(

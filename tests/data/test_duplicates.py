@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from policysearch.data.columns import Column
 from policysearch.data.dataset import Dataset, Source
 from policysearch.data.duplicates import find_duplicates, split_duplicates
 from policysearch.data.source import load_source
@@ -126,7 +127,8 @@ def test_too_many_pairs_fall_back_to_exact_ones_and_say_so(photographs):
 
 def test_other_modalities_are_compared_exactly():
     words = np.array([[1.0, 2.0], [3.0, 4.0]])
-    table = Dataset(words, np.array([0, 1]), ("a", "b"), modality="tabular")
+    columns = (Column("a"), Column("b"))
+    table = Dataset(words, np.array([0, 1]), ("k", "l"), modality="tabular", columns=columns)
     report = find_duplicates(table, table.take([1]))
     assert (report.exact, report.near, report.notice) == (1, 0, "")
 
