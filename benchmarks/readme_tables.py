@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from readme_engines import engines, overhead, simulated
+from readme_modalities import modalities
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -32,7 +33,8 @@ def tables(results: Path = HERE / "results") -> str:
         for case in TITLES
         if (path := results / f"end_to_end_{case}.json").exists()
     }
-    parts = [_accuracy(found), _cost(found), overhead(results / "overhead.json")]
+    parts = [_accuracy(found), _cost(found), modalities(results / "modalities.json")]
+    parts.append(overhead(results / "overhead.json"))
     parts.append(engines(results / "engines.json"))
     parts.append(simulated(results / "simulated.json"))
     parts.append(_control(results / "control.json"))
