@@ -182,3 +182,28 @@ def test_places_of_categories_are_checked():
     with pytest.raises(InvalidValueError, match="`categorical` is for tabular policies"):
         load_policy("eda", categorical=[0])
     assert resolve_policy("default-tabular").policy.modality == "tabular"
+
+
+def test_rows_of_a_file_are_augmented_into_another(tmp_path, capsys):
+    source, target = tmp_path / "x.csv", tmp_path / "more.csv"
+    lines = [f"{i},{i % 5}.50,{'uv'[i % 2]},n/a,{'kl'[i % 2]}" for i in range(12)]
+    source.write_text("id,a,c,b,kind\n" + "\n".join(lines) + "\n")
+    words = ["apply", "smote", str(source), str(target), "--label-column", "kind", "--copies", "3"]
+    assert cli.main([*words, "--categorical-column", "id"]) == 0
+    assert "Wrote 36 rows" in capsys.readouterr().out
+    header, *rows_out = [line.split(",") for line in target.read_text().splitlines()]
+    assert header == ["id", "a", "c", "b", "kind"]
+    assert len(rows_out) == 36
+    first = [row for row in rows_out if row[1].endswith(".50")]
+    assert 0 < len(first) < 36, "some stay as they are written, others move"
+    for k, row in enumerate(rows_out):
+        assert row[4] == "kl"[k // 3 % 2]
+        assert row[2] == "uv"[k // 3 % 2], "neighbours of the class have its category"
+        assert row[3] == "n/a"
+        assert row[0] in {str(i) for i in range(12)}
+        assert 0 <= float(row[1]) <= 4.5
+    before = target.read_text()
+    assert cli.main([*words, "--categorical-column", "id", "--force"]) == 0
+    assert target.read_text() == before
+    assert cli.main(["apply", "smote", str(source), str(source), "--force"]) != 0
+    assert "the rows themselves would be lost" in capsys.readouterr().err

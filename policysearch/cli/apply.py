@@ -12,6 +12,7 @@ from policysearch.cli.commands import examples
 
 if TYPE_CHECKING:
     from policysearch.cli.augment_folder import Found, Report, Store
+    from policysearch.data.split_tables import TableColumns
     from policysearch.policy import Policy
 
 
@@ -29,6 +30,7 @@ def _folder(context: click.Context, option: click.Parameter, value: str) -> Path
         "policysearch apply run/policy.json photos/ out/ --skip-bad --json",
         "policysearch apply audiomentations words/ out/ --copies 4    # sounds",
         "policysearch apply eda reviews.csv augmented.csv --copies 4",
+        "policysearch apply smote patients.csv more.csv --label-column outcome",
     )
 )
 @click.argument("policy")
@@ -44,6 +46,10 @@ def _folder(context: click.Context, option: click.Parameter, value: str) -> Path
 @click.option("--seed", default=0, show_default=True, help="Root seed.")
 @click.option("--force", "is_forced", is_flag=True, help="Write into a DST that is there.")
 @click.option("--text-column", help="Column of a table that holds the texts.")
+@click.option("--label-column", help="Column of a table of rows that holds the classes.")
+@click.option(
+    "--categorical-column", "categorical", multiple=True, help="Column that holds categories."
+)
 @click.option("--skip-bad", is_flag=True, help="Leave damaged files out and list them.")
 @click.option("--json", "is_json", is_flag=True, help="Write what was done as JSON.")
 @click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Only problems.")
@@ -55,25 +61,31 @@ def command(
     seed: int,
     is_forced: bool,
     text_column: str | None,
+    label_column: str | None,
+    categorical: tuple[str, ...],
     skip_bad: bool,
     is_json: bool,
     is_quiet: bool,
 ) -> None:
-    """Augment images or sounds of folder SRC, or texts of table SRC, with POLICY into DST.
+    """Augment images or sounds of folder SRC, or table SRC, with POLICY into DST.
 
     Sub-folders and formats stay; photos/cats/1.png becomes DST/cats/1.aug0.png. PNG, BMP, PPM and
     lossless WebP stay lossless, JPEG is written at quality 95; sounds keep their rate, depth and
     length. A file always becomes the same, whatever lies beside it: the result depends on the
     seed, its path below SRC, and the copy.
 
-    A table is a .csv or .tsv file with a column of texts; the other columns stay.
+    A table is a .csv or .tsv file with a column of texts, or for a tabular policy of training
+    rows; the other columns stay.
     """
     from policysearch.errors import DataError
     from policysearch.named import resolve_policy
 
     chosen = resolve_policy(policy).policy
-    if chosen.modality == "text":
-        _apply_to_table(chosen, src, dst, text_column, copies, seed, is_forced, is_json, is_quiet)
+    if chosen.modality in ("text", "tabular"):
+        from policysearch.data.split_tables import TableColumns
+
+        columns = TableColumns(text_column, label_column, None, categorical)
+        _apply_to_table(chosen, src, dst, columns, copies, seed, is_forced, is_json, is_quiet)
         return
     from policysearch.cli.augment_folder import (
         augment,
@@ -108,24 +120,33 @@ def _apply_to_table(
     policy: Policy,
     src: Path,
     dst: Path,
-    column: str | None,
+    columns: TableColumns,
     copies: int,
     seed: int,
     is_forced: bool,
     is_json: bool,
     is_quiet: bool,
 ) -> None:
-    from policysearch.cli.augment_table import augment_table
     from policysearch.cli.output import emit, emit_json, escaped_line
 
-    n = augment_table(
-        policy, src, dst, column=column, n_copies=copies, seed=seed, is_forced=is_forced
-    )
+    if policy.modality == "text":
+        from policysearch.cli.augment_table import augment_table
+
+        n = augment_table(
+            policy, src, dst, column=columns.text, n_copies=copies, seed=seed, is_forced=is_forced
+        )
+    else:
+        from policysearch.cli.augment_rows import augment_rows
+
+        n = augment_rows(
+            policy, src, dst, columns=columns, n_copies=copies, seed=seed, is_forced=is_forced
+        )
     if is_json:
         emit_json({"out": str(dst), "written": n, "copies": copies})
     elif not is_quiet:
         each = "" if copies == 1 else f", {copies} of each of {n // copies:,}"
-        emit(f"Wrote {n:,} texts to {escaped_line(dst)}{each}.")
+        many = "texts" if policy.modality == "text" else "rows"
+        emit(f"Wrote {n:,} {many} to {escaped_line(dst)}{each}.")
 
 
 def _tell(

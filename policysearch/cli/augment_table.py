@@ -23,7 +23,8 @@ from policysearch.modalities.text import MODALITY
 from policysearch.policy import Policy
 from policysearch.transform import PolicyTransform
 
-_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = {".csv": ",", ".tsv": "\t"}
+_MANY = {"text": "texts", "tabular": "rows"}
 
 
 def augment_table(
@@ -42,7 +43,7 @@ def augment_table(
       InvalidValueError: When a name does not suit.
       DataError: When the table cannot be read.
     """
-    _check_files(source, target, is_forced=is_forced)
+    check_files(source, target, "text", is_forced=is_forced)
     table = read_table(source)
     name = column or guessed_column(table, TEXT_COLUMNS, "texts", "--text-column")
     texts = table.column(name, "--text-column")
@@ -52,7 +53,7 @@ def augment_table(
     index = np.arange(len(texts))
     copies = [transform(texts, index=index, epoch=copy) for copy in range(n_copies)]
     text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=_SUFFIXES[target.suffix.lower()], lineterminator="\n")
+    writer = csv.writer(text, delimiter=SUFFIXES[target.suffix.lower()], lineterminator="\n")
     writer.writerow(table.columns)
     for i, row in enumerate(table.rows):
         for copy in copies:
@@ -61,11 +62,13 @@ def augment_table(
     return len(texts) * n_copies
 
 
-def _check_files(source: Path, target: Path, *, is_forced: bool) -> None:
+def check_files(source: Path, target: Path, modality: str, *, is_forced: bool) -> None:
+    """Refuses names that are no tables, or would destroy one; raises `InvalidValueError`."""
     for name, path in (("SRC", source), ("DST", target)):
-        if path.suffix.lower() not in _SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES:
             raise InvalidValueError(
-                f"{name} must be a .csv or .tsv file for a text policy, got '{printable(path)}'."
+                f"{name} must be a .csv or .tsv file for a {modality} policy, got "
+                f"'{printable(path)}'."
             )
     if not source.is_file():
         what = "is not a file" if source.exists() else "does not exist"
@@ -75,7 +78,9 @@ def _check_files(source: Path, target: Path, *, is_forced: bool) -> None:
             f"DST must name a file in an existing folder, got '{printable(target)}'."
         )
     if target.exists() and os.path.samefile(source, target):
-        raise InvalidValueError("DST must not be SRC: the texts themselves would be lost.")
+        raise InvalidValueError(
+            f"DST must not be SRC: the {_MANY[modality]} themselves would be lost."
+        )
     if target.is_dir() or (target.exists() and not is_forced):
         raise InvalidValueError(
             f"DST '{printable(target)}' exists. Name another file, or add --force to replace it."
