@@ -9,6 +9,7 @@ measures them:
 - memory over 10,000 trials: of a worker, and of the process that searches, which keeps them all.
 
     python benchmarks/bench_engines.py           # 6 minutes
+    python benchmarks/bench_engines.py --memory  # that part alone, put beside the others
     python benchmarks/bench_engines.py --quick   # tests the script, claims nothing
 """
 
@@ -129,10 +130,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few short trials, no file, no Ray")
     parser.add_argument("--out", type=Path, default=RESULTS / "engines.json")
+    parser.add_argument("--memory", action="store_true", help="only memory; the rest stays")
     words = parser.parse_args()
+    result: dict[str, Any]
+    if words.memory:
+        result = json.loads(words.out.read_text()) | {"memory": memory(10_000) | {"at": now()}}
+        words.out.write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(result["memory"]))
+        return
     n, seconds = (4, 0.2) if words.quick else (20, 2.0)
     one, two = (measure(Sleeping(seconds), n, workers) for workers in (1, 2))
-    result: dict[str, Any] = {
+    result = {
         "claim": "2 workers >= 1.8 x 1; overhead < 50 ms local, < 150 ms Ray; suggestion < 100 ms",
         "one_worker": one,
         "two_workers": two,

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
@@ -32,14 +31,6 @@ class TestInSegments(ObjectiveContract):
     @classmethod
     def make(cls, data):
         return InSegments(data, CONFIG)
-
-
-class TestInSegmentsOfARun(ObjectiveContract):
-    """In a directory that is not there, as on another machine."""
-
-    @classmethod
-    def make(cls, data):
-        return InSegments(data, CONFIG).keeping_in(Path("no such run"))
 
 
 def until(n, **more):
@@ -103,10 +94,12 @@ def test_a_checkpoint_is_what_a_training_goes_on_from(tmp_path, afresh):
 
 
 def test_a_checkpoint_that_cannot_be_written_stays_in_memory(tmp_path, afresh):
-    (tmp_path / FOLDER).write_text("a file in its place")
-    objective = InSegments(search_data(), CONFIG).keeping_in(tmp_path)
-    for n in (1, 2, 3):
-        assert told(objective.evaluate(until(n))) == afresh[n - 1]
+    """A file in place of the folder, and a run directory that only another machine has."""
+    (tmp_path / FOLDER).write_text("in its place")
+    for run in (tmp_path, tmp_path / "no such run"):
+        objective = InSegments(search_data(), CONFIG).keeping_in(run)
+        for n in (1, 2, 3):
+            assert told(objective.evaluate(until(n))) == afresh[n - 1]
     assert [p.name for p in tmp_path.iterdir()] == [FOLDER]
 
 
