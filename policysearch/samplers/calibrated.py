@@ -5,7 +5,9 @@
 3. *Model*: a Gaussian process over the designs (`response`) says which one promises the largest
    improvement on what is believed of the best.
 4. *Ramps*, in a space with a schedule: the best of these, weaker at the start or at the end.
-5. *Refinement* of a longer search: the inner sampler, every other time beside the model.
+5. *Refinement* of a longer search: the inner sampler, at first every other time beside the model.
+   A very long one is refined alone: there are some hundred designs, and what the model costs grows
+   with the cube of those tried.
 
 What is not known yet, because it still runs, is never suggested twice: trial n chooses among the
 designs of its turn only.
@@ -28,8 +30,9 @@ from policysearch.seeding import generator
 from policysearch.space import SearchSpace
 from policysearch.trial import Suggestion, Trial
 
-#: Trials that the model leads before the inner sampler takes turns with it.
-N_LED = 24
+#: Trials that the model leads before the inner sampler takes turns with it, and trials after
+#: which that does all.
+N_LED, MAX_LED = 24, 200
 #: Turns of trials: so many that follow one another never choose the same design.
 MAX_TURNS = 16
 
@@ -75,7 +78,7 @@ class CalibratedSampler:
             found = ramp(self._space, index, history)
             return found or self._refined(number, history)
         index -= n_ramps(self._space)
-        if index < N_LED or index % 2 == 0:
+        if index < N_LED or (index % 2 == 0 and index < MAX_LED):
             return self._led(number, history) or self._refined(number, history)
         return self._refined(number, history)
 

@@ -8,7 +8,7 @@ from contracts.sampler_contract import SPACES, SamplerContract, play
 from samplers.test_calibration import KEPT, answers
 
 from policysearch.baselines import baseline_policies
-from policysearch.samplers.calibrated import N_LED, CalibratedSampler
+from policysearch.samplers.calibrated import MAX_LED, N_LED, CalibratedSampler
 from policysearch.samplers.calibration import calibration_of
 from policysearch.samplers.layouts import (
     Design,
@@ -204,3 +204,10 @@ def test_a_long_search_refines_and_goes_on_with_designs():
     kinds = [t.suggestion.origin.partition(":")[0] for t in trials[-12:]]
     assert kinds.count("random") in (6, 7)
     assert kinds.count("model") >= 5
+
+
+def test_a_very_long_search_is_refined_alone():
+    trials = searched(20, valued(noise=0.05)[1])
+    begins = trials[-1].number + MAX_LED
+    asked = [sampler().suggest(number, trials).origin for number in range(begins, begins + 20)]
+    assert asked == ["random"] * 20
