@@ -290,6 +290,7 @@ class PolicyTransform(torch.nn.Module):
         index: ArrayLike,
         epoch: ArrayLike,
         progress: ArrayLike | None = None,
+        y: Sequence[Any] | None = None,
     ) -> list[Any]:
         """Augments single samples of any shapes: `[transform(x, index=i, epoch=e), ...]`, faster.
 
@@ -298,10 +299,13 @@ class PolicyTransform(torch.nn.Module):
           index: Dataset index of each.
           epoch: Epoch of each, or one for all.
           progress: Likewise; default is what `set_progress` said.
+          y: Target of each, for operations that stay within a class.
         """
         if not (self.training and self.policy.sub_policies):
             return list(samples)
-        taken = [self._take_in(sample) for sample in samples]
+        targets = [None] * len(samples) if y is None else y
+        pairs = zip(samples, targets, strict=True)
+        taken = [self._take_in(sample, y=target) for sample, target in pairs]
         drawn = self.draw(index, epoch, progress)
         augmented = self._modality.each([batch for batch, _ in taken], drawn, self.policy)
         return [restore(x) for x, (_, restore) in zip(augmented, taken, strict=True)]
@@ -340,7 +344,8 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
     again whatever the number of workers.
 
     Args:
-      dataset: Yields tuples or lists `(x, *rest)`; any sample that `transform` takes as `x`.
+      dataset: Yields tuples or lists `(x, *rest)`; any sample that `transform` takes as `x`. What
+        comes second is the class, for operations that stay within one.
       transform: Applied to `x`.
       n_epochs: Length of the training, over which a policy with a schedule stretches it: the
         progress of a sample is the middle of its epoch, `(visit + 0.5) / n_epochs`. Without it,
@@ -396,9 +401,9 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
                     f"{type(item).__name__}."
                 )
         visits = [self._visit(place) for place in places]
-        augmented = self.transform.each(
-            [item[0] for item in items], places, visits, self._progress(visits)
-        )
+        targets = [item[1] if len(item) > 1 else None for item in items]
+        samples = [item[0] for item in items]
+        augmented = self.transform.each(samples, places, visits, self._progress(visits), targets)
         return [(x, *item[1:]) for x, item in zip(augmented, items, strict=True)]
 
     def _place(self, index: int) -> int:

@@ -19,7 +19,7 @@ from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.proxies.base import settings_for
 from policysearch.proxies.table_encoding import TableEncoding
 from policysearch.space_yaml import load_space
-from policysearch.transform import PolicyTransform, load_policy
+from policysearch.transform import AugmentedDataset, PolicyTransform, load_policy
 
 SMALL = {
     "trials": 7,
@@ -207,3 +207,18 @@ def test_rows_of_a_file_are_augmented_into_another(tmp_path, capsys):
     assert target.read_text() == before
     assert cli.main(["apply", "smote", str(source), str(source), "--force"]) != 0
     assert "the rows themselves would be lost" in capsys.readouterr().err
+
+
+def test_a_dataset_of_rows_is_augmented_with_the_classes_it_yields():
+    train = rows(30)
+    transform = load_policy(EVERYTHING, categorical=[2]).fit(train.x, train.y)
+    pairs = [(x, int(y)) for x, y in zip(train.x, train.y, strict=True)]
+    items = AugmentedDataset(pairs, transform).__getitems__(list(range(30)))
+    whole, _ = transform(train.x, train.y, index=np.arange(30), epoch=0)
+    np.testing.assert_array_equal(np.stack([x for x, _ in items]), whole)
+    assert [y for _, y in items] == train.y.tolist()
+    with pytest.raises(InvalidValueError, match="stays within the class of a row"):
+        AugmentedDataset([(x,) for x in train.x], transform)[0]
+    assert transform.each([], [], []) == []
+    with pytest.raises(InvalidValueError, match=r"of shape \(n, 3\)"):
+        transform.each([train.x[0], train.x[0, :2]], [0, 1], 0, y=[0, 1])

@@ -7,7 +7,7 @@ columns they learn from the training rows (`transform.fit`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,16 @@ class TabularModality(Modality):
             policy.modality, drawn.ops, drawn.op_index, drawn.magnitude, drawn.extra
         )
         return apply_stages(x, y, groups, settings.facts)
+
+    def each(self, batches: Sequence[Batch], drawn: Drawn, policy: Policy) -> list[Any]:
+        """All at once, which is many times as fast (see `Modality`)."""
+        if len({batch.x.shape[1] for batch in batches}) != 1:
+            return super().each(batches, drawn, policy)
+        ys = [batch.y for batch in batches if batch.y is not None]
+        y = np.concatenate(ys) if len(ys) == len(batches) else None
+        x = torch.cat([batch.x for batch in batches])
+        together = Batch(x, y=y, settings=batches[0].settings)
+        return list(torch.split(self.apply(together, drawn, policy), 1))
 
     def settings(self, told: Any, categorical: Any = None, **said: Any) -> TabularSettings:
         """Checks the places of columns of categories (see `Modality`)."""
