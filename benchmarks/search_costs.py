@@ -31,7 +31,7 @@ from policysearch.objectives.from_scratch import FromScratch
 from policysearch.policy import Policy
 from policysearch.proxies.base import settings_for
 from policysearch.samplers.calibration import Calibration, calibration_of, probes_of
-from policysearch.samplers.strategies import STRATEGIES, Plan
+from policysearch.samplers.strategies import STRATEGIES, Known, Plan
 from policysearch.seeding import derive_seed
 from policysearch.selection import pick_candidates
 from policysearch.space_yaml import load_space
@@ -114,7 +114,7 @@ class Bench:
         replicates = tuple(Replicate(fold, seed) for fold in range(n_folds))
         started = time.process_time()
         found = self._calibration(splits.search, replicates) if kind.is_calibrated else None
-        plan = Plan(space, warm, n_trials, n_folds, self.draw, "tpe", found)
+        plan = Plan(space, warm, n_trials, n_folds, self.draw, "tpe", Known(found))
         sampler = kind.make(plan)
         trials: list[Trial] = []
         for number in range(n_trials):

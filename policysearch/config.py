@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from policysearch.errors import FormatError
 from policysearch.files import read_text, write_atomic
@@ -111,6 +118,8 @@ class SearchConfig(BaseModel):
         starts a private one.
       cpus_per_trial: Processors that Ray sets aside for a trial.
       gpus_per_trial: GPUs that Ray sets aside for a trial; several share one by a fraction.
+      objectives: What a search looks for: the `score` alone, or `score` and `cost`, policies than
+        which none is both better and cheaper to apply.
       network: `package.module:factory` or `file.py:factory` of the network to train in place of
         the small one; called as factory(n_classes=.., n_channels=..).
       checkpoint: File with its pretrained weights.
@@ -177,6 +186,7 @@ class SearchConfig(BaseModel):
     objective: Literal[
         "auto", "from_scratch", "shared_checkpoint", "density", "function", "command"
     ] = "auto"
+    objectives: tuple[Literal["score", "cost"], ...] = ("score",)
     network: str | None = None
     checkpoint: str | None = None
     learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
@@ -231,6 +241,23 @@ class SearchConfig(BaseModel):
         if self.subsets is not None and self.objective in {"function", "command"}:
             raise ValueError("`subsets` need data that are drawn from here, not your own training")
         return self
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _as_words(cls, value: Any) -> Any:
+        return tuple(value.replace(" ", "").split(",")) if isinstance(value, str) else value
+
+    @field_validator("objectives")
+    @classmethod
+    def _begin_with_score(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value not in {("score",), ("score", "cost")}:
+            raise ValueError("must be 'score' or 'score,cost'")
+        return value
+
+    @property
+    def weighs_cost(self) -> bool:
+        """Whether the cost of a policy is an objective too."""
+        return "cost" in self.objectives
 
     @property
     def data_seed(self) -> int:
@@ -288,10 +315,13 @@ _NOT_FOR_OWN = {
     ),
     "device": "your training decides where it computes",
     "metric": "your training returns a score of its own",
+    "objectives": "what a policy costs in your training only you can measure",
     "network": "your training makes its network itself",
     "checkpoint": "your training reads its weights itself",
 }
 _ONLY_FOR_NETWORK = ("checkpoint", "learning_rate", "normalization")
+#: Strategies that are re-created as they were published.
+_ONE_OBJECTIVE = ("fast-autoaugment", "deepaugment", "pbt")
 _ONLY_FOR_OWN = ("direction", "best_score")
 _ONLY_FOR_COMMAND = ("command", "score_file", "score_key")
 
@@ -321,6 +351,13 @@ def _contradictions(config: SearchConfig) -> Iterator[str]:
     else:
         for name in sorted(changed.intersection(_ONLY_FOR_OWN)):
             yield f"`{name}` needs `objective` 'function' or 'command', got {config.objective!r}."
+    if config.weighs_cost and config.strategy in _ONE_OBJECTIVE:
+        yield (
+            f"`objectives` 'score,cost' needs another `strategy` than {config.strategy!r}, which "
+            "is that of a paper: calibrated, screened or random."
+        )
+    if config.weighs_cost and config.pruner == "asha":
+        yield "`objectives` 'score,cost' and `pruner` 'asha' exclude each other: ASHA knows one."
     if config.network is None:
         for name in sorted(changed.intersection(_ONLY_FOR_NETWORK)):
             yield f"`{name}` needs `network`: the function that makes your network."

@@ -102,10 +102,11 @@ class Confirmation:
         config = self._run.config
         arms = pick_candidates(trials, config.candidates, self._baselines.values())
         n_folds = self._problem.n_folds
-        survivors = halving(len(arms), self._n_rounds)
+        whole = config.weighs_cost  # a cheap policy may be worse than the others, and stays
+        survivors = [len(arms)] * self._n_rounds if whole else halving(len(arms), self._n_rounds)
         self._run.begin_rung("confirm", n_folds * sum(survivors), self._progress)
         for index, n_left in enumerate(survivors):
-            arms = self._best(arms, n_left)
+            arms = arms if whole else self._best(arms, n_left)
             self._train("confirm", arms, range(index * n_folds, (index + 1) * n_folds), engine)
         smaller = self._smaller(arms)
         if smaller:

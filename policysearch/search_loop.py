@@ -8,6 +8,7 @@ task, so that pruning is as reproducible as the suggestions.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +22,7 @@ from policysearch.pruning import MedianPruning, ReportPruning
 from policysearch.remembered import Packing
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Generational, Sampler
-from policysearch.samplers.calibration import Calibration
-from policysearch.samplers.strategies import STRATEGIES, Plan
+from policysearch.samplers.strategies import NOTHING_KNOWN, STRATEGIES, Known, Plan
 from policysearch.space import SearchSpace
 from policysearch.trial import Outcome, Replicate, Suggestion, Task, Trial
 
@@ -38,7 +38,8 @@ class SearchLoop:
       n_epochs: Length of each.
       n_planned: Trials that the time is expected to hold: how the sampler divides its stages.
       clock: Seconds that a budget is measured by; that of an engine in virtual time is its own.
-      calibration: What is known of single ops before the first trial.
+      known: Before the first trial. Where cost is an objective nothing is stopped early, because
+        a cheap policy may be worse than most.
 
     Attributes:
       sampler: Makes the suggestions.
@@ -53,12 +54,13 @@ class SearchLoop:
         n_epochs: int,
         n_planned: int,
         clock: Callable[[], float] = time.monotonic,
-        calibration: Calibration | None = None,
+        known: Known = NOTHING_KNOWN,
     ) -> None:
         self._run = run
         self._config = run.config
         self._space = space
         self._packing = Packing(space)
+        self._cost = known.cost
         self._replicates = replicates
         self._n_epochs = n_epochs
         plan = Plan(
@@ -68,7 +70,7 @@ class SearchLoop:
             n_folds=len({replicate.fold for replicate in replicates}),
             seed=run.config.seed,
             algorithm=run.config.sampler,
-            calibration=calibration,
+            known=known,
         )
         self.sampler: Sampler = STRATEGIES[run.config.strategy].make(plan)
         self._pruning = MedianPruning()
@@ -153,6 +155,7 @@ class SearchLoop:
         self._asked[number] = suggestion
         is_reference = suggestion.origin.startswith("warm:")
         prunes = self._config.prune and not is_reference and not suggestion.segments
+        prunes = prunes and self._cost is None
         prunes_by_median = prunes and self._config.pruner == "median"
         thresholds = self._pruning.thresholds(visible) if prunes_by_median else ()
         return Task(
@@ -176,7 +179,12 @@ class SearchLoop:
 
     def _trial(self, finished: Finished) -> Trial:
         number = int(finished.task.key.removeprefix("trial/"))
-        return Trial(number, self._asked.pop(number), finished.outcome)
+        return self._with_cost(Trial(number, self._asked.pop(number), finished.outcome))
+
+    def _with_cost(self, trial: Trial) -> Trial:
+        if self._cost is None:
+            return trial
+        return dataclasses.replace(trial, cost=self._cost(trial.suggestion.policy))
 
     def _take_in(self, trial: Trial) -> None:
         self._trials[trial.number] = trial = self._packing.packed(trial)
@@ -195,6 +203,8 @@ class SearchLoop:
             fields["policy"] = policy_to_dict(PolicyDocument(suggestion.policy))
         if suggestion.state:
             fields["sampler_state"] = dict(suggestion.state)
+        if trial.cost is not None:
+            fields["cost"] = trial.cost
         fields["rung_seconds"] = round(self._spent(), 3)
         return fields | trial.outcome.to_dict()
 
@@ -206,7 +216,7 @@ class SearchLoop:
             else policy_from_dict(record["policy"]).policy
         )
         suggestion = Suggestion(policy, record["origin"], params, record.get("sampler_state", {}))
-        return Trial(record["number"], suggestion, Outcome.from_dict(record))
+        return self._with_cost(Trial(record["number"], suggestion, Outcome.from_dict(record)))
 
     def _event(self, trial: Trial) -> dict[str, Any]:
         best, told = self._best, self._told

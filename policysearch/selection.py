@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from policysearch.costs import pareto_fronts, spread_over
 from policysearch.errors import RunError
 from policysearch.policy import Policy
 from policysearch.samplers.response import smoothed_scores
@@ -51,6 +52,7 @@ class Selection:
       margin: Score of the best search-free policy minus that of the found one.
       margin_error: Standard error of the margin over paired trainings; `None` for a single one.
       pruning: What leaving out rare parts cost; `None` where nothing was left out.
+      arms: All policies that were compared, by name.
     """
 
     found: Policy
@@ -61,6 +63,7 @@ class Selection:
     margin: float
     margin_error: float | None = None
     pruning: Pruning | None = None
+    arms: Mapping[str, Policy] = field(default_factory=dict, repr=False)
 
     def with_pruning(self, pruning: Pruning | None) -> Selection:
         """The same with what pruning cost."""
@@ -119,6 +122,7 @@ def select(
         scores=means,
         margin=margin,
         margin_error=error,
+        arms=arms,
     )
 
 
@@ -156,6 +160,8 @@ def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) ->
     are ranked with the noise taken out (`smoothed_scores`). Where a strategy has said what it
     found, there is nothing else to confirm.
     """
+    if any(trial.cost is not None for trial in trials):
+        return _pick_of_fronts(trials, n, taken)
     scores = smoothed_scores(trials)
     ranked = sorted(
         (t for t in trials if t.number in scores), key=lambda t: (scores[t.number], t.number)
@@ -172,3 +178,25 @@ def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) ->
             digests.add(digest)
             chosen[f"trial-{trial.number}"] = trial.suggestion.policy
     return chosen
+
+
+def _pick_of_fronts(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
+    """Where cost is an objective: what none beats in both, then what only these beat, and so on.
+
+    Of a front that is too large the ends are taken, and what lies between.
+    """
+    scores, seen = smoothed_scores(trials), {policy.digest() for policy in taken}
+    points: dict[int, tuple[float, float]] = {}
+    for trial in trials:
+        if trial.number in scores and trial.cost is not None:
+            digest = trial.suggestion.policy.digest()
+            if digest not in seen:
+                seen.add(digest)
+                points[trial.number] = (scores[trial.number], trial.cost)
+    by_number = {trial.number: trial.suggestion.policy for trial in trials}
+    chosen: list[int] = []
+    for front in pareto_fronts(points):
+        chosen += spread_over(front, points, n - len(chosen))
+        if len(chosen) >= n:
+            break
+    return {f"trial-{number}": by_number[number] for number in chosen}

@@ -21,10 +21,12 @@ from policysearch.budget import Plan, make_plan
 from policysearch.comparison import Comparison, Engines, run_arms
 from policysearch.config import SearchConfig, write_config
 from policysearch.confirmation import Confirmation
+from policysearch.costs import PolicyCost
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
 from policysearch.errors import InvalidValueError, RunError
 from policysearch.files import write_json
+from policysearch.front import Point, front_of, with_cost
 from policysearch.headroom import Headroom
 from policysearch.ladder import agreement, rung_seconds
 from policysearch.objectives.checkpoints import remove_checkpoints
@@ -32,8 +34,8 @@ from policysearch.policy import Policy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
-from policysearch.samplers.calibration import Calibration, probes_of
-from policysearch.samplers.strategies import STRATEGIES
+from policysearch.samplers.calibration import probes_of
+from policysearch.samplers.strategies import STRATEGIES, Known
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator, rung_seed
 from policysearch.selection import Selection
@@ -131,16 +133,22 @@ class Study:
             if not room.is_found and not self.config.search_anyway:
                 return self._end_without_search(run, room, self._told_of_ops(confirmation))
             self._seconds = self._seconds or confirmation.training_seconds()
-            trials = self._search(run, engines.of("search"), stop, confirmation.calibration)
+            cost = self._cost(run)
+            known = Known(confirmation.calibration, cost)
+            trials = self._search(run, engines.of("search"), stop, known)
             selection = confirmation.run_candidates(engines.of("confirm"), trials)
             self.progress({"event": "selected", **self._told(selection)})
-            verdict = self._verdict(run, engines.of("verdict"), stop, selection)
+            front = [] if cost is None else front_of(selection, cost)
+            verdict = self._verdict(run, engines.of("verdict"), stop, selection, cost)
             verdict |= {
                 "validation": self._told(selection),
                 "headroom": room.to_dict(),
                 **self._told_of_ops(confirmation),
                 "rungs": {"seconds": rung_seconds(run), **agreement(trials, selection, verdict)},
             }
+            if front:
+                verdict["front"] = [point.to_dict() for point in front]
+                self._export_front(run, front, len(trials))
             self._export(run, trials, selection, verdict)
         return verdict
 
@@ -156,6 +164,7 @@ class Study:
             # Runs that began before there was a choice have no such line.
             **({} if config.strategy == "screened" else {"strategy": config.strategy}),
             **self._objective(),
+            **({"objectives": list(config.objectives)} if config.weighs_cost else {}),
             "trials": config.trials,
             "lookback": config.lookback,
             "prune": config.prune,
@@ -180,18 +189,23 @@ class Study:
             return {}
         return {"calibration": found.to_dict(self.space, self.problem.classes)}
 
-    def _search(
-        self, run: Run, engine: Engine, stop: StopRequest, calibration: Calibration | None
-    ) -> list[Trial]:
+    def _cost(self, run: Run) -> PolicyCost | None:
+        """Tells the cost of policies by what was measured when the run began, or is now."""
+        if not self.config.weighs_cost:
+            return None
+        if not run.records("op_costs"):
+            ops = self.problem.op_costs(self.space, self.baselines.values())
+            run.record("op_costs", {"seconds": dict(ops or {})})
+        return PolicyCost(run.records("op_costs")[0]["seconds"])
+
+    def _search(self, run: Run, engine: Engine, stop: StopRequest, known: Known) -> list[Trial]:
         seconds, n_planned = self._limits_of_search(run)
         run.begin_rung("search", n_planned, self.progress)
         seed = rung_seed(self.config.seed, "search", 0)
         replicates = tuple(Replicate(fold, seed) for fold in range(self.problem.n_folds))
         warm_start = {"none": self.baselines["none"]}  # the others are known from the first rung
         epochs = self.problem.search_epochs
-        loop = SearchLoop(
-            run, self.space, warm_start, replicates, epochs, n_planned, calibration=calibration
-        )
+        loop = SearchLoop(run, self.space, warm_start, replicates, epochs, n_planned, known=known)
         trials = loop.run(engine, stop, self.progress, seconds)
         remove_checkpoints(run.path)
         return trials
@@ -219,7 +233,12 @@ class Study:
         return told
 
     def _verdict(
-        self, run: Run, engine: Engine, stop: StopRequest, selection: Selection
+        self,
+        run: Run,
+        engine: Engine,
+        stop: StopRequest,
+        selection: Selection,
+        cost: PolicyCost | None,
     ) -> dict[str, Any]:
         """Trains all arms on all training data and reads the test split, once per arm and seed."""
         seeds = [
@@ -234,6 +253,8 @@ class Study:
         arms["found"] = [selection.found] * len(seeds)
         measure, epochs = self.problem.measure, self.problem.epochs
         results = run_arms(run, engine, stop, self.progress, arms, seeds, epochs, measure)
+        if cost is not None:
+            results = [with_cost(arm, [cost(p) for p in arms[arm.name]]) for arm in results]
         return make_verdict(results, selection.chosen_arm, seeds, measure)
 
     def _end_without_search(
@@ -252,6 +273,16 @@ class Study:
         provenance = self._provenance(run, len(trials), origin)
         document = PolicyDocument(selection.chosen, selection.chosen_arm, provenance, verdict)
         self._write(run, document, verdict)
+
+    def _export_front(self, run: Run, front: Sequence[Point], n_trials: int) -> None:
+        """Every policy of the front as a file of its own."""
+        folder = run.path / "front"
+        folder.mkdir(exist_ok=True)
+        for point in front:
+            origin = "search-free" if point.name in self.baselines else point.name
+            provenance = self._provenance(run, n_trials, origin)
+            document = PolicyDocument(point.policy, point.name, provenance, {})
+            write_policy_file(folder / f"{point.name}.json", document)
 
     def _provenance(self, run: Run, n_trials: int, origin: str) -> dict[str, Any]:
         return {

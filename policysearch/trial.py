@@ -186,11 +186,16 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A suggestion with its number and its outcome."""
+    """A suggestion with its number and its outcome.
+
+    Attributes:
+      cost: Seconds per sample that the policy takes; `None` where the search does not weigh it.
+    """
 
     number: int
     suggestion: Suggestion
     outcome: Outcome
+    cost: float | None = None
 
     @property
     def score(self) -> float | None:

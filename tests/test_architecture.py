@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "policysearch"
 
 #: Floors from the ground up; a folder stands for everything in it.
 FLOORS = (
-    ("errors", "seeding", "resources", "files", "policy", "trial", "user_code"),
+    ("errors", "seeding", "resources", "files", "policy", "trial", "user_code", "costs"),
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
     ("mixture", "draws", "modalities", "transform", "data", "baselines"),
@@ -22,7 +22,7 @@ FLOORS = (
     ("engines",),
     ("remembered", "run", "search_loop", "selection", "simplify", "headroom", "verdict"),
     ("problems",),
-    ("confirmation", "budget", "ladder"),
+    ("confirmation", "budget", "ladder", "front"),
     ("comparison",),
     ("study",),
     ("api",),

@@ -71,6 +71,13 @@ from policysearch.cli.run_options import (
     "ray), which depends on timing.",
 )
 @click.option(
+    "--objectives",
+    default="score",
+    show_default=True,
+    help="What is looked for: score, or score,cost for policies than which none is both better "
+    "and cheaper to apply (with --sampler nsga2, NSGA-II refines).",
+)
+@click.option(
     "--search-anyway",
     is_flag=True,
     help="Search also where no head-room is found.",

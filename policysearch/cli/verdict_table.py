@@ -20,6 +20,7 @@ def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
         axes_rows,
         class_rows,
         corruptions_of,
+        front_rows,
         verdict_rows,
     )
 
@@ -39,3 +40,8 @@ def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
     if rows:
         emit()
         emit_table(titles, [[escaped_line(cell) for cell in row] for row in rows], right=(1, 2))
+    if rows := front_rows(verdict):
+        emit()
+        emit_paragraph("None of these policies is both better (validation) and cheaper:")
+        shown = [[escaped_line(cell) for cell in row] for row in rows]
+        emit_table(["  policy", "score", "us a sample", "file"], shown, right=(1, 2), indent=2)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from policysearch.costs import OpCosts
 from policysearch.measures import Measure
 from policysearch.objectives.base import Objective
 from policysearch.policy import Policy
@@ -66,6 +67,13 @@ class Problem(Protocol):
         """Estimated seconds of a full training here, from a few measured steps.
 
         `None` when nobody can know before the first training has ended.
+        """
+        ...
+
+    def op_costs(self, space: SearchSpace, policies: Iterable[Policy]) -> OpCosts | None:
+        """Seconds per sample of each operation of a space and of policies, measured here.
+
+        `None` where nobody knows.
         """
         ...
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from policysearch.baselines import baseline_policies
 from policysearch.config import SearchConfig
+from policysearch.costs import OpCosts
 from policysearch.data.dataset import Dataset
 from policysearch.data.duplicates import split_duplicates
 from policysearch.data.source import load_source
@@ -29,6 +30,7 @@ from policysearch.problems.base import Rung
 from policysearch.problems.extras import proxy_extras
 from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
 from policysearch.proxies.checkpoint import file_digest
+from policysearch.proxies.costs import measure_op_costs
 from policysearch.proxies.training import TrainingConfig
 from policysearch.run import Progress
 from policysearch.samplers.strategies import STRATEGIES
@@ -107,6 +109,16 @@ class DatasetProblem:
                 self.splits.search.train, policy, self._proxy, self._config.threads
             )
         return self._seconds_per_epoch * self.epochs
+
+    def op_costs(self, space: SearchSpace, policies: Iterable[Policy]) -> OpCosts:
+        """Measured on the training data (see `Problem`)."""
+        calls = {entry.op: entry.full() for entry in space.ops}
+        for policy in policies:
+            for _, call in policy.calls():
+                calls.setdefault(call.op, call)
+        calls.pop("identity", None)
+        train, none = self.splits.search.train, space.policy(())
+        return measure_op_costs(train, self._proxy, calls.values(), none)
 
     def header(self) -> Mapping[str, Any]:
         """Fingerprints of the splits (see `Problem`)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,10 @@ class TrainerProblem:
     def training_seconds(self, policy: Policy) -> None:
         """Not known before the first training has ended (see `Problem`)."""
         del policy
+
+    def op_costs(self, space: SearchSpace, policies: Iterable[Policy]) -> None:
+        """Not known: the samples are not here (see `Problem`)."""
+        del space, policies
 
     def header(self) -> Mapping[str, Any]:
         """The function and its file, or the command; and how the score is read."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policysearch.data.dataset import Dataset
+from policysearch.draws import Drawn
 from policysearch.metrics import LogProbabilities
 from policysearch.policy import Policy
 
@@ -57,6 +58,10 @@ class Proxy(Protocol):
 
     def predict(self, data: Dataset) -> LogProbabilities:
         """Log-probabilities of clean data, `(n, n_classes)` float32."""
+        ...
+
+    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
+        """The samples with what was drawn for them applied, one row of draws each."""
         ...
 
     def predict_augmented(

@@ -24,11 +24,12 @@ def verdict_rows(verdict: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-#: Second axes: name in the verdict, title, whether it is told in percent.
-_AXES = (
-    ("calibration_error", "calibration error", False),
-    ("worst_class_accuracy", "worst class", True),
-    ("corruption_accuracy", "corrupted", True),
+#: Second axes: name in the verdict, title, how it is told: a share in percent, or with decimals.
+_AXES: tuple[tuple[str, str, int | None], ...] = (
+    ("calibration_error", "calibration error", 3),
+    ("worst_class_accuracy", "worst class", None),
+    ("corruption_accuracy", "corrupted", None),
+    ("augmentation_microseconds", "augmenting, us", 1),
 )
 
 
@@ -41,7 +42,7 @@ def axes_rows(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             _marked(arm["name"], arm["name"] == verdict.get("chosen")),
-            *(_axis(arm["axes"].get(key), is_share) for key, _, is_share in shown),
+            *(_axis(arm["axes"].get(key), digits) for key, _, digits in shown),
         ]
         for arm in arms
     ]
@@ -50,6 +51,19 @@ def axes_rows(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 #: Classes up to which a table of them is short.
 _FEW_CLASSES = 10
+
+
+def front_rows(verdict: Mapping[str, Any]) -> list[list[str]]:
+    """Policies of the front, the cheapest first: name, score, cost, file; none without a front."""
+    return [
+        [
+            str(point.get("name")),
+            _axis(point.get("score"), 4),
+            _axis(point.get("microseconds"), 1),
+            str(point.get("file")),
+        ]
+        for point in _items(verdict.get("front"))
+    ]
 
 
 def class_rows(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -62,7 +76,7 @@ def class_rows(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["  class", "none", arm, "difference"], [
         [
             f"  {row.get('class')}",
-            *(_axis(row.get(key), is_share=True) for key in ("none", arm)),
+            *(_axis(row.get(key), None) for key in ("none", arm)),
             _difference(row, is_share=True),
         ]
         for row in rows
@@ -100,11 +114,11 @@ def _marked(name: str, is_chosen: bool) -> str:
     return ("* " if is_chosen else "  ") + name
 
 
-def _axis(value: Any, is_share: bool) -> str:
+def _axis(value: Any, digits: int | None) -> str:
     number = _number(value)
     if number is None:
         return ""
-    return f"{100 * number:.1f}%" if is_share else f"{number:.3f}"
+    return f"{100 * number:.1f}%" if digits is None else f"{number:.{digits}f}"
 
 
 def _row(

@@ -18,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
+from policysearch.costs import PolicyCost
 from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.calibration import Calibration
@@ -46,6 +48,8 @@ class CalibratedSampler:
       warm_start: Policies by name, tried first.
       inner: Refines.
       seed: Of the order of designs.
+      cost: Tells what a policy costs, where that is an objective: a design then promises what it
+        improves on the best that is no dearer.
     """
 
     def __init__(
@@ -55,10 +59,12 @@ class CalibratedSampler:
         warm_start: Mapping[str, Policy],
         inner: Sampler,
         seed: int = 0,
+        cost: PolicyCost | None = None,
     ) -> None:
         self._space = space
         self._warm = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
         self._inner = inner
+        self._cost = cost
         self._designer = Designer(space, calibration)
         self._first = first_designs(self._designer)
         known = set(self._first)
@@ -92,15 +98,31 @@ class CalibratedSampler:
         mine = [d for d in self._others[number % n_turns :: n_turns] if d not in tried]
         if not mine:
             return None
-        best = float(response.belief(response.designs).mean.min())
         belief = response.belief(mine)
-        z = (best - belief.mean) / belief.error
+        z = (self._to_beat(response, mine) - belief.mean) / belief.error
         gain = belief.error * (z * stats.norm.cdf(z) + stats.norm.pdf(z))
         for i in np.argsort(-gain, kind="stable"):
             found = self._suggestion(mine[i], "model")
             if found is not None:
                 return found
         return None
+
+    def _to_beat(self, response: Response, designs: Sequence[Design]) -> NDArray[np.float64]:
+        """What is believed of the best tried design, for each of some the best that is as cheap.
+
+        Where none is as cheap, the worst: whatever is found there is new.
+        """
+        tried = response.belief(response.designs).mean
+        if self._cost is None:
+            return np.full(len(designs), tried.min())
+        costs = np.array([self._cost_of(design) for design in response.designs])
+        return np.array(
+            [min(tried[costs <= self._cost_of(design)], default=tried.max()) for design in designs]
+        )
+
+    def _cost_of(self, design: Design) -> float:
+        policy = self._designer.policy(design)
+        return 0.0 if policy is None or self._cost is None else self._cost(policy)
 
     def _refined(self, number: int, history: Sequence[Trial]) -> Suggestion:
         return self._inner.suggest(number, history)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from policysearch.samplers.optuna_trials import distributions_of, frozen_trial, only_value
@@ -41,12 +42,21 @@ class OptunaSampler:
       space: Must have parameters.
       seed: Root seed.
       algorithm: Arguments are pinned, because Optuna's defaults change between versions.
+      weighs_cost: Whether the cost of a policy is a second objective, for TPE and NSGA-II.
     """
 
-    def __init__(self, space: SearchSpace, seed: int, algorithm: Algorithm = "tpe") -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        algorithm: Algorithm = "tpe",
+        *,
+        weighs_cost: bool = False,
+    ) -> None:
         self._space = space
         self._seed = seed
         self._algorithm = algorithm
+        self._directions = [StudyDirection.MINIMIZE] * (2 if weighs_cost else 1)
         self._distributions = distributions_of(space)
         # A parameter of one value cannot be modelled; Optuna fills it in by itself.
         self._varied = {n: d for n, d in sorted(self._distributions.items()) if not d.single()}
@@ -63,7 +73,9 @@ class OptunaSampler:
         self._take_in(history)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
-            storage=_History(self._shown()), sampler=self._sampler(seed), direction="minimize"
+            storage=_History(self._shown()),
+            sampler=self._sampler(seed),
+            directions=self._directions,
         )
         asked = study.ask(self._distributions).params
         params = {name: asked[name] for name in self._distributions}
@@ -127,6 +139,8 @@ def modelled(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     told = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     if len(told) <= MAX_MODELLED:
         return told
+    if any(len(t.values or ()) > 1 for t in told):  # of several objectives there is no best
+        return told[-MAX_MODELLED:]
     n_newest = MAX_MODELLED - _N_BEST_MODELLED
     older = [t for t in told[:-n_newest] if t.state == TrialState.COMPLETE]
     best = heapq.nsmallest(_N_BEST_MODELLED, older, key=lambda t: (t.value, t.number))

@@ -44,7 +44,7 @@ def frozen_trial(trial: Trial, distributions: dict[str, BaseDistribution]) -> Fr
     means = trial.running_means()
     frozen = create_trial(
         state=state,
-        value=trial.outcome.score if state == TrialState.COMPLETE else None,
+        values=_values(trial) if state == TrialState.COMPLETE else None,
         params=dict(trial.suggestion.params or {}),
         distributions=distributions,
         intermediate_values=dict(trial.outcome.reports or enumerate(means)),
@@ -52,6 +52,11 @@ def frozen_trial(trial: Trial, distributions: dict[str, BaseDistribution]) -> Fr
     )
     frozen.number = trial.number
     return frozen
+
+
+def _values(trial: Trial) -> list[float]:
+    score = trial.outcome.score or 0.0
+    return [score] if trial.cost is None else [score, trial.cost]
 
 
 class _Shared(dict[str, BaseDistribution]):

@@ -17,8 +17,25 @@ from policysearch.samplers.base import Sampler
 from policysearch.space import SearchSpace
 
 if TYPE_CHECKING:
+    from policysearch.costs import PolicyCost
     from policysearch.samplers.calibration import Calibration
     from policysearch.samplers.optuna_backed import Algorithm
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before the first trial.
+
+    Attributes:
+      calibration: What networks without augmentation say of single ops; `None`: not known.
+      cost: Tells what a policy costs, where that is an objective beside the score.
+    """
+
+    calibration: Calibration | None = None
+    cost: PolicyCost | None = None
+
+
+NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,7 @@ class Plan:
       n_trials: Planned number of trials.
       n_folds: Folds of the search.
       algorithm: Refines what a staged strategy found.
-      calibration: What networks without augmentation say of single ops; `None`: not known.
+      known: Before the first trial.
     """
 
     space: SearchSpace
@@ -40,7 +57,7 @@ class Plan:
     n_folds: int
     seed: int
     algorithm: Algorithm
-    calibration: Calibration | None = None
+    known: Known = NOTHING_KNOWN
 
 
 def _as_it_is(space: SearchSpace) -> SearchSpace:
@@ -79,7 +96,10 @@ def _calibrated(plan: Plan) -> Sampler:
     from policysearch.samplers.calibrated import CalibratedSampler
 
     inner = _optuna(plan, plan.algorithm)
-    return CalibratedSampler(plan.space, plan.calibration, plan.warm_start, inner, plan.seed)
+    known = plan.known
+    return CalibratedSampler(
+        plan.space, known.calibration, plan.warm_start, inner, plan.seed, known.cost
+    )
 
 
 def _fast_autoaugment(plan: Plan) -> Sampler:
@@ -100,14 +120,14 @@ def _population(plan: Plan) -> Sampler:
 
     inner = _optuna(plan, "random")
     return PopulationSampler(
-        plan.space, plan.calibration, plan.warm_start, plan.n_trials, inner, plan.seed
+        plan.space, plan.known.calibration, plan.warm_start, plan.n_trials, inner, plan.seed
     )
 
 
 def _optuna(plan: Plan, algorithm: Algorithm) -> Sampler:
     from policysearch.samplers.optuna_backed import OptunaSampler
 
-    return OptunaSampler(plan.space, plan.seed, algorithm)
+    return OptunaSampler(plan.space, plan.seed, algorithm, weighs_cost=plan.known.cost is not None)
 
 
 def _five_of_two(space: SearchSpace) -> SearchSpace:
