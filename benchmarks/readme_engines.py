@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 
 def overhead(path: Path) -> str:
@@ -48,7 +49,7 @@ def simulated(path: Path) -> str:
     cases = [m for m in result["measured"] if m["sampler"] == "random" and m["workers"] >= 1000]
     told = [
         f"{m['wall_seconds']:.0f} s for {m['workers']:,} workers of which "
-        f"{m['utilisation']:.0%} are busy (look-back window {m['lookback']:,})"
+        f"{m['utilisation']:.0%} are busy (look-back window {m['lookback']:,}{_of_how_many(m)})"
         for m in cases
     ]
     first = cases[0]
@@ -59,3 +60,8 @@ def simulated(path: Path) -> str:
         f"holds {first['ledger_records_per_second']:,} records a second. What breaks first: "
         f"[docs/cluster.md](docs/cluster.md).\n  `{result['command']}`"
     )
+
+
+def _of_how_many(case: dict[str, Any]) -> str:
+    times = case.get("times", ())
+    return f"; the fastest of {len(times)} runs" if times else ""
