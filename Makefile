@@ -28,7 +28,7 @@ check: .venv/development
 	$(BIN)/mypy
 
 bench-quick: .venv/development
-	$(BIN)/python benchmarks/bench_end_to_end.py digits --quick
+	$(BIN)/python benchmarks/bench_search.py digits-100 --quick
 	$(BIN)/python benchmarks/bench_overhead.py --quick
 
 bench-transform-quick: .venv-interop/ready

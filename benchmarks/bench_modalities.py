@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench_end_to_end import RESULTS, one_search, summary
+from bench_search import RESULTS, one_search, summary
 from machine import machine
 
 from policysearch.run import now, versions

@@ -53,7 +53,7 @@ def modalities(path: Path) -> str:
         lines.append(f"| exported − {other} | " + " | ".join(cells) + " |")
     cells = [_interval(case["summary"]["found_minus"]["none"]) for case in shown.values()]
     lines.append("| found − none (intervals over seeds alone) | " + " | ".join(cells) + " |")
-    seconds = sum(case["run"]["wall_seconds"] for case in shown.values())
+    seconds = sum(sum(case["run"]["seconds_by_rung"].values()) for case in shown.values())
     without = [
         OTHERS[n][0].split(",")[0] for n, c in shown.items() if not c["headroom"]["is_found"]
     ]

@@ -20,7 +20,8 @@ BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 NO_GPU = "On a GPU: not measured."
 ARMS = ("none", "default", "trivialaugment", "randaugment", "uniformaugment", "random", "found")
 TITLES = {
-    "digits": "scikit-learn's digits, 100 training images",
+    "digits_100": "scikit-learn's digits, 100 training images",
+    "digits_300": "scikit-learn's digits, 300 training images",
     "fashion": "Fashion-MNIST, 1,000 training images",
     "cifar10": "CIFAR-10 (recompressed), 4,000 training images",
 }
@@ -31,7 +32,7 @@ def tables(results: Path = HERE / "results") -> str:
     found = {
         case: json.loads(path.read_text())
         for case in TITLES
-        if (path := results / f"end_to_end_{case}.json").exists()
+        if (path := results / f"search_{case}.json").exists()
     }
     parts = [_accuracy(found), _cost(found), modalities(results / "modalities.json")]
     parts.append(overhead(results / "overhead.json"))
@@ -73,26 +74,41 @@ def _interval(against: dict[str, float]) -> str:
 
 
 def _cost(found: dict[str, dict[str, Any]]) -> str:
-    lines = ["What it cost, and what was exported:", ""]
+    lines = ["What it cost, in the final comparison's computing, and what was exported:", ""]
     for case, result in found.items():
         runs = result["runs"]
-        n = len(runs)
-        unit = result["summary"]["unit"]
+        n, n_seeds = len(runs), len(runs[0]["scores"]["found"])
         exported = ", ".join(run["chosen"] for run in runs)
-        decisions = ", ".join(run["decision"] for run in runs)
-        seconds = sum(run["wall_seconds"] for run in runs) / n
-        search = sum(run["seconds_by_rung"]["search"] for run in runs) / n
-        peak = max(run["peak_mib"] for run in runs)
-        n_seeds = len(runs[0]["scores"]["found"])
+        seconds = sum(run["seconds_by_rung"]["verdict"] for run in runs) / n
         lines += [
             f"- **{TITLES[case]}**: {n} draw{'s' * (n > 1)} x {n_seeds} seeds (intervals over "
-            f"{unit}), {runs[0]['trials']} trials, {seconds:.0f} s in all on "
-            f"{result['machine']['cores']} cores ({search:.0f} s of computing in the search), "
-            f"peak memory {peak:,} MiB. Exported: {exported}; "
-            f"against the best other arm: {decisions}.",
+            f"{result['summary']['unit']}); all before the final comparison "
+            f"{result['summary']['cost']:.2f} x it, which took {seconds:,.0f} s of computing. "
+            f"Exported: {exported}.{_against(runs)}{_longer(result)}",
             f"  `{result['command']}`",
         ]
     return "\n".join(lines) if found else ""
+
+
+def _against(runs: list[dict[str, Any]]) -> str:
+    """How often the exported policy was better or worse, by the verdicts' own tests."""
+    told = []
+    for other in ("none", "trivialaugment", "randaugment"):
+        words = [c["decision"] for run in runs for c in run["comparisons"] if c["other"] == other]
+        better, worse = words.count("better"), words.count("worse")
+        if words:
+            told.append(f"{other} {better} of {len(words)}" + f" (worse {worse})" * (worse > 0))
+    return f" Better by its verdict's own test than: {', '.join(told)}." if told else ""
+
+
+def _longer(result: dict[str, Any]) -> str:
+    """The order of arms with twice the epochs."""
+    if "longer" not in result:
+        return ""
+    scores = {name: sum(s) / len(s) for name, s in result["longer"]["scores"].items()}
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    shown = ", ".join(f"{name} {100 * scores[name]:.2f}" for name in ranked)
+    return f" With twice the epochs (draw 1): {shown}."
 
 
 def _control(path: Path) -> str:

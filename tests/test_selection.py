@@ -66,6 +66,19 @@ def test_a_simpler_policy_within_the_noise_of_the_best_is_chosen():
     assert chosen(none=[0.9] * 3, trial_1=best, trial_2=steady).origin == "trial-1"
 
 
+def test_a_search_free_policy_with_more_operations_is_not_the_simpler_one():
+    best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]
+    many = policy_of("invert", "equalize", "autocontrast")
+    arms = {"none": Policy(), "default": many, "trial-1": ARMS["trial-1"]}
+    scores = {"none": [0.9] * 3, "default": noisy, "trial-1": best}
+    assert select(arms, scores, BASELINES).chosen_arm == "found"
+    assert select(arms, scores | {"default": best, "trial-1": noisy}, BASELINES).chosen_arm == (
+        "found"  # the simpler one, within the noise
+    )
+    equal = arms | {"default": policy_of("invert", "posterize")}
+    assert select(equal, scores | {"default": best}, BASELINES).chosen_arm == "default"
+
+
 def test_an_arm_that_dropped_out_early_does_not_win_by_its_few_trainings():
     selection = chosen(none=[0.9] * 4, trial_1=[0.3, 0.3, 0.3, 0.3], trial_2=[0.1, 0.3])
     assert selection.origin == "trial-1"
