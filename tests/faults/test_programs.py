@@ -11,7 +11,7 @@ from faults.sessions import recorded, result_of
 from own_trainings import SETTINGS, command, noted, write_training
 from processes import gone_within
 
-SETTINGS_SLOW = SETTINGS | {"objective": "command", "command": command(0.3)}
+SETTINGS_SLOW = SETTINGS | {"objective": "command", "command": command(0.12)}
 SEARCH = (
     "import sys, yaml; from pathlib import Path; from policysearch import study; "
     "from policysearch.config import make_config; out = Path('run'); silent = lambda event: None; "

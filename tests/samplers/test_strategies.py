@@ -27,6 +27,7 @@ def made(name, space, seed=0, n_trials=N_TRIALS):
 
 class TestForest(SamplerContract):
     N = 30
+    SPACES = ("triples",)  # what it is made for
 
     @classmethod
     def make_sampler(cls, space, seed):
@@ -35,6 +36,7 @@ class TestForest(SamplerContract):
 
 class TestPerFold(SamplerContract):
     N = N_TRIALS
+    SPACES = ("triples",)
 
     @classmethod
     def make_sampler(cls, space, seed):
