@@ -353,8 +353,8 @@ def _contradictions(config: SearchConfig) -> Iterator[str]:
             yield f"`{name}` needs `objective` 'function' or 'command', got {config.objective!r}."
     if config.weighs_cost and config.strategy in _ONE_OBJECTIVE:
         yield (
-            f"`objectives` 'score,cost' needs another `strategy` than {config.strategy!r}, which "
-            "is that of a paper: calibrated, screened or random."
+            f"`objectives` 'score,cost' needs the `strategy` calibrated, screened or random, "
+            f"got {config.strategy!r}, which knows one objective."
         )
     if config.weighs_cost and config.pruner == "asha":
         yield "`objectives` 'score,cost' and `pruner` 'asha' exclude each other: ASHA knows one."

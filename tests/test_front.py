@@ -74,7 +74,7 @@ def test_costs_are_measured_once_and_a_run_goes_on_with_them(tmp_path, finished)
     [
         ({"objectives": "cost"}, "must be 'score' or 'score,cost'"),
         ({"objectives": "score,speed"}, "objectives"),
-        ({"objectives": "score,cost", "strategy": "deepaugment"}, "needs another `strategy`"),
+        ({"objectives": "score,cost", "strategy": "deepaugment"}, "which knows one objective"),
     ],
 )
 def test_what_makes_no_sense_is_refused(settings, said):

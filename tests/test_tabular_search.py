@@ -222,3 +222,9 @@ def test_a_dataset_of_rows_is_augmented_with_the_classes_it_yields():
     assert transform.each([], [], []) == []
     with pytest.raises(InvalidValueError, match=r"of shape \(n, 3\)"):
         transform.each([train.x[0], train.x[0, :2]], [0, 1], 0, y=[0, 1])
+
+
+def test_a_class_for_each_row_or_an_error():
+    transform = policysearch.load_policy("smote")
+    with pytest.raises(InvalidValueError, match="a class for each of 20 rows, got 5"):
+        transform.fit(np.zeros((20, 4)), np.zeros(5, int))

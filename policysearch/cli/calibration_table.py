@@ -10,6 +10,8 @@ from typing import Any
 def read_calibration(run: Path) -> dict[str, Any]:
     """What the verdict of a run says of single operations; empty where there is none yet.
 
+    Networks that learned nothing have nothing to say.
+
     Raises:
       FormatError: When its verdict is damaged.
     """
@@ -19,7 +21,11 @@ def read_calibration(run: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     verdict = parse_json(read_text(path, "verdict"), f"verdict '{path}'")
-    found = verdict.get("calibration") if isinstance(verdict, dict) else None
+    if not isinstance(verdict, dict):
+        return {}
+    found, room = verdict.get("calibration"), verdict.get("headroom")
+    if isinstance(room, dict) and room.get("learns") is False:
+        return {}
     return found if isinstance(found, dict) else {}
 
 

@@ -26,6 +26,8 @@ from policysearch.cli.run_options import (
         "policysearch search data.npz --space autoaugment --trials 500",
         "policysearch search my_package.data:load --seed 7",
         "policysearch search frames/ --group-pattern '(track\\d+)_'",
+        "policysearch search photos/ --objectives score,cost",
+        "policysearch search wine    # built in, like digits and breast_cancer",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
         "policysearch search reviews.csv    # columns text and label",
         "policysearch search words/ --group-pattern '_([a-z]+)_'    # sounds",

@@ -274,7 +274,8 @@ def _show_run(run: RunSummary, text: str, *, is_finished: bool) -> None:
     if is_finished:
         emit()
     emit(f"Run '{escaped_line(text)}'")
-    emit(f"  {run.n_trials:,} trials: {counts}" if counts else "  no trial has ended yet")
+    without = "no search was made" if is_finished else "no trial has ended yet"
+    emit(f"  {run.n_trials:,} trials: {counts}" if counts else f"  {without}")
     if run.best:
         emit()
         better = "higher" if run.direction == "maximize" else "lower"

@@ -35,6 +35,8 @@ _MOSTLY_NUMBERS = 0.9
 #: Words of a cell, on average, and share of different cells that make a column one of texts.
 _TEXT_WORDS, _OFTEN_NEW = 4, 0.5
 _MAX_LISTED = 5
+#: Largest absolute number: the square of a larger one is no number.
+MAX_NUMBER = 1e150
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ def load_tabular(path: Path, columns: TableColumns, *, is_said: bool = False) ->
         groups = train.column(columns.group, "--group-column")
     for name in columns.categorical:
         train.column(name, "--categorical-column")
+        if name in (label, columns.group):
+            what = "label" if name == label else "group"
+            raise DataError(
+                f"`--categorical-column` must name a column that rows are told apart by, got "
+                f"'{printable(name)}', the {what} of '{train.name}'."
+            )
     features = [name for name in train.columns if name not in (label, columns.group)]
     found: list[Column] = []
     x: dict[str, list[NDArray[np.float64]]] = {split: [] for split in tables}
@@ -159,10 +167,11 @@ def _number_array(array: NDArray[Any], key: str, name: str) -> NDArray[np.float6
             f"{array.shape} ({name})."
         )
     rows = array.astype(np.float64)
-    if np.isinf(rows).any():
+    is_bad = np.abs(rows) > MAX_NUMBER
+    if is_bad.any():
         raise DataError(
-            f"`{key}` must be finite, or NaN where a value is missing, got infinity, first in row "
-            f"{int(np.isinf(rows).any(axis=1).argmax())} ({name})."
+            f"`{key}` must hold numbers up to {MAX_NUMBER:g}, or NaN where a value is missing, "
+            f"got {rows[is_bad][0]:g}, first in row {int(is_bad.any(axis=1).argmax())} ({name})."
         )
     return rows
 
@@ -218,10 +227,11 @@ def _numbers(cells: _Cells, column: Column, split: str, notices: list[str]) -> N
         if any(value is None for value in found):
             raise _no_numbers(printable(column.name), cells)
         values = np.array(found, dtype=np.float64)
-        if np.isinf(values).any():
+        is_bad = np.abs(values) > MAX_NUMBER
+        if is_bad.any():
             raise DataError(
-                f"Column '{printable(column.name)}' of '{cells.table}' must hold finite numbers, "
-                f"got {cells.where(np.isinf(values).tolist())}. Leave the cells empty."
+                f"Column '{printable(column.name)}' of '{cells.table}' must hold numbers up to "
+                f"{MAX_NUMBER:g}, got {cells.where(is_bad.tolist())}. Leave the cells empty."
             )
         return values
     number = {level: float(i) for i, level in enumerate(column.levels)}

@@ -148,6 +148,8 @@ def _classes(y: Any, n: int) -> NDArray[np.int64] | None:
     if y is None:
         return None
     found = np.atleast_1d(y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y))
-    if found.shape != (n,) or found.dtype.kind not in "iub":
+    if found.ndim != 1 or found.dtype.kind not in "iub":
         return None
+    if len(found) != n:
+        raise InvalidValueError(f"`y` must have a class for each of {n} rows, got {len(found)}.")
     return found.astype(np.int64)

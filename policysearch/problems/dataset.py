@@ -111,7 +111,7 @@ class DatasetProblem:
         return self._seconds_per_epoch * self.epochs
 
     def op_costs(self, space: SearchSpace, policies: Iterable[Policy]) -> OpCosts:
-        """Measured on the training data (see `Problem`)."""
+        """Measured on the training data, to two digits (see `Problem`)."""
         calls = {entry.op: entry.full() for entry in space.ops}
         for policy in policies:
             for _, call in policy.calls():

@@ -21,7 +21,7 @@ N_SAMPLES, N_TIMES = 256, 5
 def measure_op_costs(
     train: Dataset, settings: ProxySettings, calls: Iterable[OpCall], none: Policy
 ) -> Mapping[str, float]:
-    """Seconds per sample of each operation, computed with one thread as a loader does.
+    """Seconds per sample of each operation, to two digits, with one thread as a loader has.
 
     Args:
       train: Gives the samples.
@@ -44,7 +44,7 @@ def measure_op_costs(
                 least = min(least, time.perf_counter() - started)
             return least / len(few)
 
-        return {call.op: round(seconds(_alone(call, none)), 10) for call in calls}
+        return {call.op: float(f"{seconds(_alone(call, none)):.1e}") for call in calls}
     finally:
         torch.set_num_threads(before)
 

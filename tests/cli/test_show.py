@@ -85,6 +85,37 @@ def test_a_run_is_shown_with_verdict_trials_and_states(run, capsys):
     assert best == [["1", "0.3000", "screen:rotate@0.6"], ["0", "0.5000", "warm:none"]]
 
 
+CALIBRATION = {
+    "accuracy": 0.9,
+    "ops": {
+        "rotate": {
+            "unit": "deg",
+            "readings": [
+                {"level": 0.5, "kept": 0.8, "magnitude": 15.0},
+                {"level": 1.0, "kept": 0.4, "magnitude": 30.0, "harmed": {"six": 0.1, "two": 0.2}},
+            ],
+        },
+        "autocontrast": {"readings": [{"level": 1.0, "kept": 1.0}]},
+        "of another kind": [],
+    },
+}
+
+
+def test_what_the_data_bear_is_a_table_unless_nothing_was_learned(run, capsys):
+    verdict = run / "verdict.json"
+    verdict.write_text(json.dumps({"calibration": CALIBRATION, "headroom": {"learns": True}}))
+    assert cli.main(["show", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rotate = next(line.split() for line in lines if line.startswith("  rotate "))
+    assert rotate == ["rotate", "30", "deg", "80%", "40%", "six,", "two"]
+    assert any(line.split() == ["autocontrast", "100%"] for line in lines)
+    assert cli.main(["show", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["calibration"] == CALIBRATION
+    verdict.write_text(json.dumps({"calibration": CALIBRATION, "headroom": {"learns": False}}))
+    assert cli.main(["show", str(run)]) == 0
+    assert "trained without augmentation bear" not in capsys.readouterr().out
+
+
 def test_json_holds_policy_summary_and_run(run, capsys):
     assert cli.main(["show", str(run), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -149,7 +149,7 @@ def test_a_table_of_texts_is_told_from_one_of_columns(tmp_path):
         ([["1", "a", "x", "s"]] + [["1", "a", "2", "st"[i % 2]] for i in range(20)],
          "Column 'weight' of 'x.csv' must hold numbers, got 'x' in line 2. Correct"),
         ([["inf", "a", "1", "s"], ["1", "a", "1", "t"]],
-         "Column 'age' of 'x.csv' must hold finite numbers, got 'inf' in line 2"),
+         "Column 'age' of 'x.csv' must hold numbers up to 1e+150, got 'inf' in line 2"),
         ([["1", "a", "1", ""], ["1", "a", "1", "t"]], "must have a label, got none in column"),
         ([["1", "a", "s"]], "line 2: 3 cells for 4 columns"),
         ([], "got no row"),
@@ -189,12 +189,20 @@ def test_arrays_are_rows_where_it_is_said():
     assert source.train.classes == ("a", "b")
     for bad, text in (
         (np.zeros((3, 2, 2)), r"must be rows of numbers \(n, d\)"),
-        (np.array([[np.inf, 1]] * 3), "infinity, first in row 0"),
+        (np.array([[np.inf, 1]] * 3), "got inf, first in row 0"),
+        (np.array([[0, 1], [1e300, 1]]), r"got 1e\+300, first in row 1"),
     ):
         with pytest.raises(DataError, match=text):
             load_source((bad, y), modality="tabular")
     with pytest.raises(DataError, match="must have the 2 columns of `x_train`, got 1"):
         load_source(((x, y), (x[:, :1], y)), modality="tabular")
+
+
+def test_the_label_is_no_column_of_categories(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,label\n" + "1,s\n2,t\n" * 10)
+    with pytest.raises(DataError, match="got 'label', the label of"):
+        load_source(str(path), label_column="label", categorical_columns=("label",))
 
 
 A, B = Column("a"), Column("b", ("u", "v"))
