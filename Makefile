@@ -45,11 +45,12 @@ bench-transform-quick: .venv-interop/ready
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
-# The versions of .venv, but for torch: no torchvision imports with its CPU build.
+# The versions of .venv, but for torch: no torchvision imports with its CPU build. Not compiled:
+# most of its 6 GB is never imported.
 .venv-interop/ready: interop-requirements.txt pyproject.toml constraints.txt
 	test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
 	grep -v '^torch==' constraints.txt > .venv-interop/constraints.txt
-	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check \
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	  -c .venv-interop/constraints.txt -r interop-requirements.txt -e .
 	@touch $@
 
