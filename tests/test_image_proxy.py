@@ -125,8 +125,8 @@ def test_evaluation_is_on_clean_data_in_eval_mode_and_changes_nothing(monkeypatc
 def test_the_training_data_are_augmented_and_left_as_they_are():
     data = stripes()
     before = data.x.copy()
-    batches = [x for x, _ in ImageProxy(data, UNIFORM, 2, 0, CONFIG)._batches()]
-    plain = [x for x, _ in ImageProxy(data, Policy(), 2, 0, CONFIG)._batches()]
+    batches = [x for x, _ in ImageProxy(data, UNIFORM, 2, 0, CONFIG)._batches(range(2))]
+    plain = [x for x, _ in ImageProxy(data, Policy(), 2, 0, CONFIG)._batches(range(2))]
     np.testing.assert_array_equal(data.x, before)
     assert not torch.equal(torch.cat(batches), torch.cat(plain))
     first, second = torch.cat(plain[:3]), torch.cat(plain[3:])
@@ -198,8 +198,9 @@ def test_probes_are_answered_beside_a_score_that_they_do_not_change():
 def test_the_strength_of_the_augmentation_follows_the_progress_of_the_training():
     data, n_epochs = stripes(400), 5
     invert = Policy((SubPolicy((Stage((OpCall("invert"),)),)),), schedule=Schedule.even([0, 1]))
-    batches = ImageProxy(data, invert, n_epochs, 0, ImageProxyConfig(batch_size=400))._batches()
-    plain = ImageProxy(data, Policy(), n_epochs, 0, ImageProxyConfig(batch_size=400))._batches()
+    config, every = ImageProxyConfig(batch_size=400), range(n_epochs)
+    batches = ImageProxy(data, invert, n_epochs, 0, config)._batches(every)
+    plain = ImageProxy(data, Policy(), n_epochs, 0, config)._batches(every)
     for epoch, ((x, _), (clean, _)) in enumerate(zip(batches, plain, strict=True)):
         share = float((x != clean).flatten(1).any(1).double().mean())
         strength = (epoch + 0.5) / n_epochs
