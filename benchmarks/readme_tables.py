@@ -276,7 +276,8 @@ def main() -> None:
     after = rest.split(END)[1]
     fresh = f"{before}{BEGIN}\n{tables()}\n{END}{after}"
     if "--check" in sys.argv:
-        sys.exit("README.md is out of date: python benchmarks/readme_tables.py" * (fresh != text))
+        out_of_date = "README.md is out of date: python benchmarks/readme_tables.py"
+        sys.exit(out_of_date if fresh != text else 0)
     README.write_text(fresh)
 
 
