@@ -71,7 +71,8 @@ class Confirmation:
     def run_baselines(self, engine: Engine, probes: Mapping[str, Policy]) -> Headroom:
         """Trains every search-free policy with every seed and fold; says what room they leave.
 
-        The networks of the first seed that are trained without augmentation answer `probes`.
+        The first networks that are trained without augmentation, `MIN_PROBED` or one of each
+        fold, answer `probes`.
         """
         n = len(self._replicates)
         self._run.begin_rung("baselines", n * len(self._baselines), self._progress)

@@ -31,8 +31,7 @@ class PolicyCost:
     def __call__(self, policy: Policy) -> float:
         """Expected seconds per sample; an operation that was not measured costs the mean of all.
 
-        The chains of a policy that mixes are all applied, in expectation half of the largest
-        number of them.
+        The chains of a policy that mixes are all applied.
         """
         subs = policy.sub_policies
         total = sum(sub.weight for sub in subs)

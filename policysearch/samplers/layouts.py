@@ -43,11 +43,6 @@ class Layout:
     n_changing: int = 0
     is_mirrored: bool = False
 
-    @property
-    def n_stages(self) -> int:
-        """Ops per sample, flips apart."""
-        return self.n_any + self.n_moving + self.n_changing
-
     def __str__(self) -> str:
         shown = f"any x {self.n_any}" if self.n_any else f"{self.n_moving} + {self.n_changing}"
         return f"mirrored, {shown}" if self.is_mirrored else shown
