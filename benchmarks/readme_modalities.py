@@ -51,7 +51,7 @@ def modalities(path: Path) -> str:
     for other in ("none", "default"):
         cells = [_exported_against(case, other) for case in shown.values()]
         lines.append(f"| exported − {other} | " + " | ".join(cells) + " |")
-    cells = [_interval(case["summary"]["found_minus"]["none"]) for case in shown.values()]
+    cells = [interval(case["summary"]["found_minus"]["none"]) for case in shown.values()]
     lines.append("| found − none (intervals over seeds alone) | " + " | ".join(cells) + " |")
     seconds = sum(sum(case["run"]["seconds_by_rung"].values()) for case in shown.values())
     without = [
@@ -74,10 +74,11 @@ def _exported_against(case: dict[str, Any], other: str) -> str:
         if comparison["other"] == other:
             keys = ("difference", "ci_low", "ci_high")
             points = {key: 100 * comparison[key] for key in keys}
-            return f"{_interval(points)} {comparison['decision']}"
+            return f"{interval(points)} {comparison['decision']}"
     return "the same"
 
 
-def _interval(against: Mapping[str, float]) -> str:
+def interval(against: Mapping[str, float]) -> str:
+    """A difference with its interval, in points."""
     low, high = against["ci_low"], against["ci_high"]
     return f"{against['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"

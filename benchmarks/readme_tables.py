@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from readme_engines import engines, overhead, simulated
-from readme_modalities import modalities
+from readme_modalities import interval, modalities
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -63,14 +63,9 @@ def _accuracy(found: dict[str, dict[str, Any]]) -> str:
             summary = result["summary"]
             against = summary["found_minus"].get(arm)
             cells.append(f"{summary['mean'][arm]:.2f}")
-            cells.append(_interval(against) if against else "")
+            cells.append(interval(against) if against else "")
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _interval(against: dict[str, float]) -> str:
-    low, high = against["ci_low"], against["ci_high"]
-    return f"{against['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _cost(found: dict[str, dict[str, Any]]) -> str:
