@@ -243,7 +243,7 @@ def _sentence(
         start = f"{here} {_title(chosen.name)} {reach}"
     elif chosen.name == FOUND:
         start = (
-            f"The found policy is exported: {chosen_on} it beat every search-free policy. "
+            f"The found policy is exported: {chosen_on} no search-free policy beat it. "
             f"{here} it {reach}"
         )
     elif chosen.name == "none":

@@ -179,7 +179,7 @@ def test_arms_that_cannot_be_compared_are_refused(arms, chosen, text):
         (
             [NONE, TRIVIAL, AHEAD],
             "found",
-            "The found policy is exported: on validation data it beat every search-free policy. "
+            "The found policy is exported: on validation data no search-free policy beat it. "
             "On the test split it reaches 94.9% accuracy: +4.9 points [+4.2, +5.6] (better) "
             "against no augmentation, and +2.9 points [+2.6, +3.2] (better) against the best "
             "other arm, TrivialAugment (5 paired seeds).",
@@ -187,7 +187,7 @@ def test_arms_that_cannot_be_compared_are_refused(arms, chosen, text):
         (
             [NONE, TRIVIAL, CLOSE],
             "found",
-            "The found policy is exported: on validation data it beat every search-free policy. "
+            "The found policy is exported: on validation data no search-free policy beat it. "
             "On the test split it reaches 92.2% accuracy: +2.2 points [+1.1, +3.3] (better) "
             "against no augmentation, and +0.2 points [-1.2, +1.6] (not distinguishable) against "
             "the best other arm, TrivialAugment (5 paired seeds).",
@@ -211,7 +211,7 @@ def test_arms_that_cannot_be_compared_are_refused(arms, chosen, text):
         (
             [NONE, AHEAD],
             "found",
-            "The found policy is exported: on validation data it beat every search-free policy. "
+            "The found policy is exported: on validation data no search-free policy beat it. "
             "On the test split it reaches 94.9% accuracy: +4.9 points [+4.2, +5.6] (better) "
             "against no augmentation (5 paired seeds).",
         ),
@@ -224,7 +224,7 @@ def test_arms_that_cannot_be_compared_are_refused(arms, chosen, text):
         (
             [AHEAD],
             "found",
-            "The found policy is exported: on validation data it beat every search-free policy. "
+            "The found policy is exported: on validation data no search-free policy beat it. "
             "On the test split it reaches 94.9% accuracy (5 paired seeds).",
         ),
     ],
