@@ -24,6 +24,7 @@ _PUBLIC = {
     "SubPolicy": "policysearch.policy",
     "TrainingTrial": "policysearch.objectives.own",
     "TrialPruned": "policysearch.objectives.own",
+    "collate": "policysearch.transform",
     "compare": "policysearch.api",
     "load_policy": "policysearch.transform",
     "search": "policysearch.api",

@@ -26,10 +26,10 @@ from policysearch.files import json_text, parse_json, read_text, write_atomic
 from policysearch.ops.registry import (
     KINDS,
     OPS_VERSIONS,
+    all_ops,
     call_problems,
     get_spec,
     mix_problem,
-    op_table,
 )
 from policysearch.policy import (
     MAX_ALPHA,
@@ -386,8 +386,8 @@ def _op_call(call: _Call, modality: str) -> OpCall:
     )
     weight = call.weight if isinstance(call, _WeightedCall) else 1.0
     unit = call.unit
-    if unit is None and call.magnitude is not None and call.op in op_table(modality):
-        unit = op_table(modality)[call.op].unit
+    if unit is None and call.magnitude is not None and call.op in all_ops(modality):
+        unit = all_ops(modality)[call.op].unit
     return OpCall(call.op, low, high, weight, unit)
 
 

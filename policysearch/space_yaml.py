@@ -23,7 +23,7 @@ from policysearch.errors import (
     unknown_name,
 )
 from policysearch.files import read_text
-from policysearch.ops.registry import OPS_VERSIONS, call_problems, op_table
+from policysearch.ops.registry import OPS_VERSIONS, all_ops, call_problems
 from policysearch.policy import MAX_KNOTS, MIN_KNOTS
 from policysearch.resources import policy_files, space_files
 from policysearch.space import OpRange, ScheduleRange, SearchSpace
@@ -224,7 +224,7 @@ def load_space(name: str, modality: str = "image") -> SearchSpace:
 
 
 def _op_range(entry: _OpEntry, modality: str) -> OpRange:
-    spec = op_table(modality)[entry.op]
+    spec = all_ops(modality)[entry.op]
     if not spec.has_magnitude:
         return OpRange(entry.op)
     low = spec.low if entry.low is None else entry.low
@@ -269,14 +269,14 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _entry_problems(entry: _OpEntry, modality: str) -> list[str]:
-    if entry.op not in op_table(modality):
-        return [unknown_name(f"{modality} op", entry.op, op_table(modality))]
-    if not op_table(modality)[entry.op].has_magnitude:
+    if entry.op not in all_ops(modality):
+        return [unknown_name(f"{modality} op", entry.op, all_ops(modality))]
+    if not all_ops(modality)[entry.op].has_magnitude:
         given = [n for n in ("low", "high", "unit") if getattr(entry, n) is not None]
         return [f"op '{entry.op}' takes no magnitude, got `{given[0]}`."] if given else []
     bounds = _op_range(entry, modality)
     if bounds.low is not None and bounds.high is not None:
-        is_falling = op_table(modality)[entry.op].is_falling
+        is_falling = all_ops(modality)[entry.op].is_falling
         if bounds.high != bounds.low and (bounds.high < bounds.low) != is_falling:
             rule = "`low >= high`" if is_falling else "`low <= high`"
             why = f" ('{entry.op}' is weakest at `low`)" if is_falling else ""

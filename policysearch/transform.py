@@ -19,11 +19,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from policysearch.company import Company, apply_in_company, as_targets, check_alone
 from policysearch.draws import Drawer, Drawn, checked_progress
 from policysearch.errors import InvalidValueError, shortened
 from policysearch.modalities import Batch, Modality, modality_of
 from policysearch.modalities.base import OneByOne, Restore
 from policysearch.named import PolicySource, resolve_policy
+from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
 
 _N_AHEAD = 64  # single samples that are drawn for at a time
@@ -38,6 +40,7 @@ def apply_drawn(
     lengths: NDArray[np.int64] | None = None,
     y: NDArray[np.int64] | None = None,
     settings: Any = None,
+    company: Company | None = None,
 ) -> Any:
     """Applies what was drawn to a batch, as the modality of the policy does.
 
@@ -51,13 +54,18 @@ def apply_drawn(
       y: Class of each sample, for operations that need it.
       settings: For clips: `policysearch.ops.audio_clips.AudioSettings`; for rows:
         `policysearch.modalities.tabular.TabularSettings`.
+      company: What operations need that do more than change a sample by itself; its targets are
+        changed along with the samples.
 
     Returns:
       Samples of the same form; `x` itself when no stage applies.
     """
     if len(drawn) != len(x):
         raise InvalidValueError(f"`drawn` must hold {len(x)} samples, got {len(drawn)}.")
-    return modality_of(policy.modality).apply(Batch(x, lengths, y, settings), drawn, policy)
+    modality, batch = modality_of(policy.modality), Batch(x, lengths, y, settings)
+    if not company_ops(policy):
+        return modality.apply(batch, drawn, policy)
+    return apply_in_company(modality, batch, drawn, policy, company or Company()).x
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class PolicyTransform(torch.nn.Module):
       policy: What to apply.
       seed: Root of all draws.
       settings: What the modality needs to know of all samples; see `load_policy`.
+      n_classes: Number of classes, for operations that share targets; see `load_policy`.
 
     Examples:
       >>> import torch, policysearch
@@ -97,11 +106,15 @@ class PolicyTransform(torch.nn.Module):
       torch.Size([8, 3, 32, 32])
     """
 
-    def __init__(self, policy: Policy, seed: int = 0, settings: Any = None) -> None:
+    def __init__(
+        self, policy: Policy, seed: int = 0, settings: Any = None, n_classes: int | None = None
+    ) -> None:
         super().__init__()
         self.policy = policy
         self.seed = int(seed)
         self.settings = settings
+        self.n_classes = n_classes
+        self._in_company = company_ops(policy)
         self._drawer = Drawer(policy, seed)
         self._calls = iter(range(_N_CALLS))  # taken from in one step: threads never share a draw
         self._epoch = 0
@@ -172,10 +185,17 @@ class PolicyTransform(torch.nn.Module):
             indices, epoch, self._said_progress() if progress is None else progress
         )
 
-    def replay(self, x: Any, drawn: Drawn, *, lengths: Any = None, y: Any = None) -> Any:
-        """Applies a recorded draw to a sample or batch: the same values again."""
+    def replay(
+        self, x: Any, drawn: Drawn, *, lengths: Any = None, y: Any = None, model: Any = None
+    ) -> Any:
+        """Applies a recorded draw to a sample or batch: the same values again.
+
+        The result is `(x, y)` where an operation shares targets.
+        """
         batch, restore = self._take_in(x, lengths, y)
-        return restore(self._augmented(batch, drawn))
+        company = self._company(y, len(batch), model)
+        x = restore(self._augmented(batch, drawn, company))
+        return (x, self._shared(y, company)) if self._shares_targets else x
 
     def forward(
         self,
@@ -187,13 +207,16 @@ class PolicyTransform(torch.nn.Module):
         lengths: Any = None,
         sample_rate: int | None = None,
         mask: Any = None,
+        model: Any = None,
     ) -> Any:
         """Augments a sample or a batch.
 
         Args:
           x: Sample or batch, see the class.
-          y: Targets, passed through; when given, the result is `(x, y)`. Operations that stay
-            within a class (see `policysearch ops`) need the classes here.
+          y: Targets; when given, the result is `(x, y)`. They are passed through, unless the
+            policy has operations that mix samples: those need the classes `(n,)` here, or shares
+            of classes `(n, n_classes)`, and give shares, float32, which cross-entropy takes.
+            Operations that stay within a class or attack a model need the classes as well.
           index: Dataset index of the sample, or one per sample of a batch. The result is then a
             function of (seed, epoch, index), and of the progress where the policy has a schedule.
             Without it, every call draws afresh: reproducible
@@ -206,13 +229,17 @@ class PolicyTransform(torch.nn.Module):
           mask: Masks of these images, `(H, W)`, `(n, H, W)`, `(n, C, H, W)`, any dtype, numpy or
             torch: moved as their images are, with nearest interpolation and 0 from outside. The
             result is then `(x, mask)`, or `(x, y, mask)`.
+          model: The model in training, for adversarial operations: called with a batch it gives
+            logits `(n, n_classes)`. Images come as float32 in [0, 1], so put any normalisation
+            into it. It answers in `eval()` mode, and is left as it was: modes, statistics of batch
+            normalisation and gradients of its weights.
         """
         for value in (x, y):
             _check_kind(value)
         if torch.compiler.is_compiling():  # draws and machine code are not for graphs
             untraced = torch.compiler.disable(self._augment)  # type: ignore[no-untyped-call]
-            return untraced(x, y, index, epoch, lengths, sample_rate, mask)
-        return self._augment(x, y, index, epoch, lengths, sample_rate, mask)
+            return untraced(x, y, index, epoch, lengths, sample_rate, mask, model)
+        return self._augment(x, y, index, epoch, lengths, sample_rate, mask, model)
 
     def _augment(
         self,
@@ -223,10 +250,20 @@ class PolicyTransform(torch.nn.Module):
         lengths: Any,
         sample_rate: int | None,
         mask: Any,
+        model: Any,
     ) -> Any:
         if self.training and self.policy.sub_policies:
             batch, restore = self._take_in(x, lengths, y, sample_rate)
-            if index is None and mask is None:
+            if self._in_company:
+                if mask is not None:
+                    raise InvalidValueError(
+                        "`mask` cannot be moved along where samples are mixed or attacked. Use a "
+                        f"policy without '{self._in_company[0].name}'."
+                    )
+                company = self._company(y, len(batch), model)
+                drawn = self._fresh(len(batch)) if index is None else self.draw(index, epoch)
+                x, y = restore(self._augmented(batch, drawn, company)), self._shared(y, company)
+            elif index is None and mask is None:
                 x = restore(self._apply_fresh(batch))
             else:
                 drawn = self._fresh(len(batch)) if index is None else self.draw(index, epoch)
@@ -254,7 +291,33 @@ class PolicyTransform(torch.nn.Module):
             settings = self._modality.settings(settings, sample_rate=sample_rate)
         return dataclasses.replace(batch, settings=settings), restore
 
-    def _augmented(self, batch: Batch, drawn: Drawn) -> Any:
+    @property
+    def _shares_targets(self) -> bool:
+        return any(spec.changes_targets for spec in self._in_company)
+
+    def _company(self, y: Any, n: int, model: Any) -> Company:
+        """What operations need that do more than change a sample by itself."""
+        if model is not None and not callable(model):
+            raise InvalidValueError(
+                f"`model` must be callable, such as a torch module, got {type(model).__name__}."
+            )
+        targets = None
+        if y is not None and self._in_company:
+            targets = as_targets(y, n, self.n_classes)
+        module = model if isinstance(model, torch.nn.Module) else None
+        return Company(targets, model=model, module=module)
+
+    def _shared(self, y: Any, company: Company) -> Any:
+        """Targets of the result: shares of classes where the policy mixes, else as they came."""
+        if not self._shares_targets:
+            return y
+        shares = company.targets
+        assert shares is not None
+        single = np.ndim(y) == 0 if not isinstance(y, Tensor) else y.ndim == 0
+        shares = shares[0] if single else shares
+        return shares.numpy() if isinstance(y, np.ndarray) else shares
+
+    def _augmented(self, batch: Batch, drawn: Drawn, company: Company | None = None) -> Any:
         return apply_drawn(
             batch.x,
             drawn,
@@ -262,6 +325,7 @@ class PolicyTransform(torch.nn.Module):
             lengths=batch.lengths,
             y=batch.y,
             settings=batch.settings,
+            company=company,
         )
 
     def _apply_fresh(self, batch: Batch) -> Any:
@@ -303,6 +367,11 @@ class PolicyTransform(torch.nn.Module):
         """
         if not (self.training and self.policy.sub_policies):
             return list(samples)
+        check_alone(
+            self.policy,
+            "Use DataLoader(..., collate_fn=policysearch.collate(policy)), or call the transform "
+            "on each batch.",
+        )
         targets = [None] * len(samples) if y is None else y
         pairs = zip(samples, targets, strict=True)
         taken = [self._take_in(sample, y=target) for sample, target in pairs]
@@ -442,6 +511,7 @@ def load_policy(
     thesaurus: str | os.PathLike[str] | None = None,
     unknown: str | None = None,
     categorical: Sequence[int] | None = None,
+    n_classes: int | None = None,
 ) -> PolicyTransform:
     """Loads a policy as a transform for single samples and batches.
 
@@ -461,13 +531,15 @@ def load_policy(
       categorical: Places of the columns that hold categories as numbers, for a tabular policy,
         such as `[0, 3]`. `None`: all hold numbers. Such a policy learns from the training rows
         with `transform.fit(x, y)` before it is used.
+      n_classes: Number of classes, for policies that mix samples or attack a model, unless targets
+        come as shares of classes.
 
     Raises:
       PolicySearchError: Naming every problem of the file, or the nearest known name.
     """
     policy = resolve_policy(source).policy
     if not policy.sub_policies:  # `none` is for every kind of data
-        return PolicyTransform(policy, seed)
+        return PolicyTransform(policy, seed, n_classes=n_classes)
     settings = modality_of(policy.modality).settings(
         None,
         sample_rate=sample_rate,
@@ -477,4 +549,47 @@ def load_policy(
         unknown=unknown,
         categorical=categorical,
     )
-    return PolicyTransform(policy, seed, settings)
+    return PolicyTransform(policy, seed, settings, n_classes)
+
+
+class collate:  # noqa: N801 -- used like a function: collate_fn=policysearch.collate(policy)
+    """Makes augmented batches in a `DataLoader`, for policies that mix samples.
+
+    Samples are joined as torch does by default, then the first two entries, samples and classes,
+    go through the policy together. In loader workers every worker draws from a stream of its own.
+    Adversarial operations need the model, which is not there: apply them in the training loop.
+
+    Args:
+      policy: As `load_policy` takes it, or a transform.
+      n_classes: Number of classes.
+      **options: Of `load_policy`.
+
+    Examples:
+      >>> import torch, policysearch
+      >>> data = [(torch.zeros(3, 8, 8), 0), (torch.ones(3, 8, 8), 1)]
+      >>> x, y = policysearch.collate("mixup", n_classes=2)(data)
+      >>> x.shape, y.shape
+      (torch.Size([2, 3, 8, 8]), torch.Size([2, 2]))
+    """
+
+    def __init__(self, policy: Any, n_classes: int | None = None, **options: Any) -> None:
+        is_made = isinstance(policy, PolicyTransform)
+        self.transform: PolicyTransform = (
+            policy if is_made else load_policy(policy, n_classes=n_classes, **options)
+        )
+        asking = [s.name for s in company_ops(self.transform.policy) if s.needs_model]
+        if asking:
+            raise InvalidValueError(
+                f"Op '{asking[0]}' asks the model in training, which a loader does not have. Call "
+                "transform(x, y, model=model) in the training loop."
+            )
+
+    def __call__(self, samples: Sequence[Any]) -> Any:
+        """Joins samples `(x, y, *rest)` to an augmented batch, a tuple."""
+        joined = torch.utils.data.default_collate(list(samples))
+        if not isinstance(joined, (tuple, list)) or len(joined) < 2:
+            raise InvalidValueError(
+                "Samples must be tuples (x, y, *rest), such as (image, label), got "
+                f"{type(samples[0]).__name__}."
+            )
+        return (*self.transform(joined[0], joined[1]), *joined[2:])

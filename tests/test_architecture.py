@@ -14,7 +14,7 @@ FLOORS = (
     ("errors", "seeding", "resources", "files", "policy", "trial", "user_code", "costs"),
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
-    ("mixture", "draws", "modalities", "transform", "data", "baselines"),
+    ("mixture", "draws", "modalities", "company", "transform", "data", "baselines"),
     ("metrics", "measures", "resampling", "estimates", "corruptions"),
     ("proxies",),
     ("objectives",),

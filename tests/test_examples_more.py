@@ -102,3 +102,8 @@ def test_rows_of_a_table_are_trained_on(monkeypatch, capsys) -> None:
     without, with_policy = (float(line.split()[2][:-1]) for line in shown.splitlines())
     assert without != with_policy
     assert min(without, with_policy) > 80
+
+
+def test_mixed_and_attacked_batches_are_trained_on(capsys) -> None:
+    assert load_example("train_mixing")["main"](epochs=3) > 0.8
+    assert "digits" in capsys.readouterr().out

@@ -43,9 +43,9 @@ def test_what_is_seen_of_each_class_and_which_draw_it_gets(balanced, monkeypatch
     train = rare(61, 7)
     seen = []
 
-    def inputs(self, indices, drawn):
+    def inputs(self, indices, drawn, company=None):
         seen.append(indices)
-        return original(self, indices, drawn)
+        return original(self, indices, drawn, company)
 
     original = TorchProxy.training_inputs
     monkeypatch.setattr(TorchProxy, "training_inputs", inputs)

@@ -77,10 +77,12 @@ def command(
     A table is a .csv or .tsv file with a column of texts, or for a tabular policy of training
     rows; the other columns stay.
     """
+    from policysearch.company import check_alone
     from policysearch.errors import DataError
     from policysearch.named import resolve_policy
 
     chosen = resolve_policy(policy).policy
+    check_alone(chosen, "Use it in the training: policysearch.load_policy, policysearch.collate.")
     if chosen.modality in ("text", "tabular"):
         from policysearch.data.split_tables import TableColumns
 

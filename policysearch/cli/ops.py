@@ -28,9 +28,9 @@ def command(name: str | None, modality: str, is_json: bool) -> None:
     A magnitude is in the operation's natural unit. Level 0 is the identity or the weakest form,
     level 1 the strongest that the literature uses.
     """
-    from policysearch.ops.registry import get_spec, op_table
+    from policysearch.ops.registry import all_ops, get_spec
 
-    specs = list(op_table(modality).values()) if name is None else [get_spec(modality, name)]
+    specs = list(all_ops(modality).values()) if name is None else [get_spec(modality, name)]
     if is_json:
         from policysearch.cli.output import emit_json
 

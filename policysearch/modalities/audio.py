@@ -85,6 +85,11 @@ class AudioModality(TraceModality):
         """See `TensorModality`."""
         return self.apply_with_lengths(batch, drawn, policy)[0]
 
+    def after(self, batch: Batch, drawn: Drawn, policy: Policy) -> Batch:
+        """With the lengths that clips have now (see `Modality`)."""
+        x, lengths = self.apply_with_lengths(batch, drawn, policy)
+        return dataclasses.replace(batch, x=x, lengths=lengths)
+
     def apply_with_lengths(
         self, batch: Batch, drawn: Drawn, policy: Policy
     ) -> tuple[Tensor, NDArray[np.int64]]:

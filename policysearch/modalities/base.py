@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,10 @@ class Modality(abc.ABC):
           depends on the sample and its row alone, unless an op needs others by its nature.
         """
 
+    def after(self, batch: Batch, drawn: Drawn, policy: Policy) -> Batch:
+        """The batch with what was drawn applied."""
+        return dataclasses.replace(batch, x=self.apply(batch, drawn, policy))
+
     def settings(self, told: Any, **said: Any) -> Any:
         """What is known of all samples: `told` before, with what is said now (not `None`).
 
@@ -116,6 +121,26 @@ class Modality(abc.ABC):
         raise InvalidValueError(
             f"`mask` is for image policies, this one is for {policy.modality} data. Leave it out."
         )
+
+    def categorical(self, batch: Batch) -> Tensor | None:  # noqa: ARG002
+        """Which columns hold categories, `(d,)` bool; `None` where there are no such columns."""
+        return None
+
+    def rounded(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+        """Averages, in the scale of the dtype, as values of it."""
+        return values.to(dtype)
+
+    def as_floats(self, x: Tensor) -> Tensor:
+        """Samples as a model gets them, float32."""
+        return x.to(torch.float32)
+
+    def of_floats(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Inverse of `as_floats`, for floats that were changed."""
+        return self.rounded(x, dtype)
+
+    def unit_of(self, x: Tensor, lengths: NDArray[np.int64] | None) -> Tensor:  # noqa: ARG002
+        """What a magnitude of 1 of an adversarial operation is in values of floats `x`."""
+        return torch.ones((), dtype=x.dtype, device=x.device)
 
     def one_by_one(self, drawn: Drawn, policy: Policy) -> OneByOne:
         """Applies drawn rows to single samples that come one after the other."""

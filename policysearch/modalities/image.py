@@ -24,6 +24,7 @@ from policysearch.ops.image_kernels import (
 )
 from policysearch.policy import Policy
 
+_TOP = {torch.uint8: 255.0, torch.uint16: 65535.0}
 _Like = tuple[torch.Size, torch.dtype, torch.device]
 
 
@@ -37,7 +38,7 @@ class ImageModality(TensorModality):
         self,
         x: Any,
         lengths: Any = None,
-        y: Any = None,  # noqa: ARG002 -- no operation on images needs classes
+        y: Any = None,  # noqa: ARG002 -- no operation on an image alone needs its class
     ) -> tuple[Batch, Restore]:
         """See `Modality`."""
         no_lengths(lengths, "images")
@@ -79,6 +80,18 @@ class ImageModality(TensorModality):
     def as_values(self, total: Tensor, dtype: torch.dtype) -> Tensor:
         """Levels of the dtype, floats cut to [0, 1]."""
         return as_levels(total, dtype)
+
+    def rounded(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+        """To the nearest level of whole numbers, half rounds up; floats cut to [0, 1]."""
+        return as_levels(values + 0.5 if dtype == torch.uint8 else values.clone(), dtype)
+
+    def as_floats(self, x: Tensor) -> Tensor:
+        """Images in [0, 1], float32."""
+        return x.to(torch.float32) / _TOP.get(x.dtype, 1.0)
+
+    def of_floats(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Levels of the dtype."""
+        return self.rounded(x * _TOP.get(dtype, 1.0), dtype)
 
     def one_by_one(self, drawn: Drawn, policy: Policy) -> OneByOne:
         """See `Modality`."""

@@ -79,6 +79,17 @@ class TabularModality(Modality):
         )
         return apply_stages(x, y, groups, settings.facts)
 
+    def categorical(self, batch: Batch) -> Tensor | None:
+        """From the settings, or what was learned of the columns (see `Modality`)."""
+        settings = batch.settings
+        if not isinstance(settings, TabularSettings):
+            return None
+        if settings.facts is not None:
+            return settings.facts.is_categorical
+        is_categorical = torch.zeros(batch.x.shape[1], dtype=torch.bool)
+        is_categorical[list(settings.categorical)] = True
+        return is_categorical
+
     def each(self, batches: Sequence[Batch], drawn: Drawn, policy: Policy) -> list[Any]:
         """All at once, which is many times as fast (see `Modality`)."""
         if len({batch.x.shape[1] for batch in batches}) != 1:

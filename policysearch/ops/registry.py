@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from policysearch.errors import FormatError, UnknownNameError, unknown_name
 from policysearch.ops.audio import AUDIO_OPS
+from policysearch.ops.company import COMPANY_OPS
 from policysearch.ops.image import IMAGE_OPS
 from policysearch.ops.series import SERIES_OPS
 from policysearch.ops.spec import OpSpec
@@ -25,8 +26,10 @@ __all__ = [
     "OPS_VERSIONS",
     "OpSet",
     "OpSpec",
+    "all_ops",
     "call_problems",
     "check_policy",
+    "company_ops",
     "get_spec",
     "op_table",
 ]
@@ -37,7 +40,7 @@ class OpSet:
     """All operations of a modality.
 
     Attributes:
-      ops: The table.
+      ops: The table of those that change a sample by itself.
       versions: Pinned meanings of the operations that this package knows, the newest last.
       is_mixable: Two samples of one form have an average, so a policy may have a `mix`.
     """
@@ -62,7 +65,7 @@ OPS_VERSIONS = MappingProxyType({name: kind.versions for name, kind in KINDS.ite
 
 @functools.cache
 def op_table(modality: str) -> MappingProxyType[str, OpSpec]:
-    """All operations of a modality by name, in the order of their table."""
+    """Operations that change a sample by itself, by name, in the order of their table."""
     if modality not in KINDS:
         raise UnknownNameError(unknown_name("modality", modality, KINDS))
     ops = KINDS[modality].ops
@@ -72,9 +75,24 @@ def op_table(modality: str) -> MappingProxyType[str, OpSpec]:
     return MappingProxyType(table)
 
 
+@functools.cache
+def all_ops(modality: str) -> MappingProxyType[str, OpSpec]:
+    """All operations by name: those of `op_table`, then those that need more than the sample."""
+    return MappingProxyType(
+        {**op_table(modality), **{spec.name: spec for spec in COMPANY_OPS[modality]}}
+    )
+
+
+def company_ops(policy: Policy) -> tuple[OpSpec, ...]:
+    """The operations of a policy that need whole batches or a model, each once."""
+    names = dict.fromkeys(call.op for _, call in policy.calls())
+    table = {spec.name: spec for spec in COMPANY_OPS.get(policy.modality, ())}
+    return tuple(table[name] for name in names if name in table)
+
+
 def get_spec(modality: str, name: str, where: str = "") -> OpSpec:
     """Looks an operation up; an unknown name raises `UnknownNameError` with the nearest one."""
-    table = op_table(modality)
+    table = all_ops(modality)
     if name not in table:
         raise UnknownNameError(unknown_name(f"{modality} op", name, table, where))
     return table[name]
@@ -82,7 +100,7 @@ def get_spec(modality: str, name: str, where: str = "") -> OpSpec:
 
 def call_problems(modality: str, call: OpCall) -> list[str]:
     """Every reason why an op call does not suit its operation; empty when it does."""
-    table = op_table(modality)
+    table = all_ops(modality)
     if call.op not in table:
         return [unknown_name(f"{modality} op", call.op, table)]
     spec = table[call.op]
@@ -119,6 +137,12 @@ def check_policy(policy: Policy) -> None:
         problems.insert(0, f"`ops_version` must be one of {known}, got {policy.ops_version!r}.")
     if policy.mix is not None and not KINDS[policy.modality].is_mixable:
         problems.append(mix_problem(policy.modality))
+    if policy.mix is not None:
+        problems += [
+            f"op '{spec.name}' works on whole batches, and a `mix` cannot average them. Leave one "
+            "of both out."
+            for spec in company_ops(policy)
+        ]
     if problems:
         raise FormatError("policy", problems)
 

@@ -27,6 +27,8 @@ class OpSpec:
       needs_batch: The op takes something from other samples of the batch; alone, a sample stays
         as it is.
       needs_labels: The op looks at the classes of the samples.
+      needs_model: The op asks the model that is being trained.
+      changes_targets: The sample comes to belong to several classes, each to a share.
     """
 
     name: str
@@ -44,6 +46,8 @@ class OpSpec:
     n_draws: int = 0
     needs_batch: bool = False
     needs_labels: bool = False
+    needs_model: bool = False
+    changes_targets: bool = False
 
     @property
     def has_magnitude(self) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policysearch.company import Company, apply_in_company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawn
 from policysearch.errors import InvalidValueError
@@ -145,16 +146,26 @@ class AudioProxy(TorchProxy):
         parts = [(part - self._mean) / self._std for part in self._spectrograms(data, self.device)]
         return torch.cat([torch.cat(parts) * is_there, is_there], dim=1)
 
-    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
+    def augmented(
+        self, data: Dataset, drawn: Drawn, policy: Policy, company: Company | None = None
+    ) -> Dataset:
         """Augmented clips, some of them longer or shorter (see `TorchProxy`)."""
         batch = Batch(_tensor(data.x), _lengths(data), None, self._settings)
         if drawn.mix is not None:
             return dataclasses.replace(data, x=MODALITY.apply(batch, drawn, policy).numpy())
-        x, lengths = MODALITY.apply_with_lengths(batch, drawn, policy)
-        return dataclasses.replace(data, x=x.numpy(), lengths=np.maximum(lengths, 1))
+        if company is None:
+            batch = MODALITY.after(batch, drawn, policy)
+        else:
+            batch = apply_in_company(MODALITY, batch, drawn, policy, company)
+        assert batch.lengths is not None
+        return dataclasses.replace(data, x=batch.x.numpy(), lengths=np.maximum(batch.lengths, 1))
 
-    def training_inputs(self, indices: NDArray[np.int64], drawn: Drawn) -> Tensor:
+    def training_inputs(
+        self, indices: NDArray[np.int64], drawn: Drawn, company: Company | None = None
+    ) -> Tensor:
         """Spectrograms of augmented clips; those of others are there (see `TorchProxy`)."""
+        if company is not None:  # partners have to be there as well
+            return super().training_inputs(indices, drawn, company)
         is_changed = (drawn.op_index >= 0).any(axis=1)
         x = self._clean[torch.from_numpy(indices).to(self.device)]
         rows = is_changed.nonzero()[0]

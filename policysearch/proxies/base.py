@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from policysearch.company import Company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawn
 from policysearch.metrics import LogProbabilities
@@ -60,8 +61,22 @@ class Proxy(Protocol):
         """Log-probabilities of clean data, `(n, n_classes)` float32."""
         ...
 
-    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
-        """The samples with what was drawn for them applied, one row of draws each."""
+    def augmented(
+        self, data: Dataset, drawn: Drawn, policy: Policy, company: Company | None = None
+    ) -> Dataset:
+        """The samples with what was drawn for them applied, one row of draws each.
+
+        Classes stay; what they are shared with is in the targets of the company.
+        """
+        ...
+
+    def company(self, y: Tensor, sizes: tuple[int, ...] = ()) -> Company:
+        """What operations on whole batches need: targets of classes `(n,)`, this network.
+
+        Args:
+          y: Classes.
+          sizes: Sizes of the batches that lie one after the other.
+        """
         ...
 
     def predict_augmented(

@@ -11,6 +11,7 @@ import torch
 
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawer
+from policysearch.ops.registry import company_ops
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.proxies.base import ProxySettings
 
@@ -40,7 +41,8 @@ def measure_op_costs(
             for i in range(N_TIMES):
                 started = time.perf_counter()
                 drawn = Drawer(policy, i).draw(np.arange(len(few)))
-                proxy.augmented(few, drawn, policy)
+                company = proxy.company(torch.from_numpy(few.y)) if company_ops(policy) else None
+                proxy.augmented(few, drawn, policy, company)
                 least = min(least, time.perf_counter() - started)
             return least / len(few)
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from policysearch.company import Company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawn
 from policysearch.policy import Policy
@@ -141,14 +142,21 @@ class ImageProxy(TorchProxy):
         """Images as floats in [0, 1] (see `TorchProxy`)."""
         return to_unit(_tensor(data.x).to(self.device))
 
-    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
+    def augmented(
+        self, data: Dataset, drawn: Drawn, policy: Policy, company: Company | None = None
+    ) -> Dataset:
         """Augmented images of the same dtype (see `TorchProxy`)."""
-        return dataclasses.replace(data, x=apply_drawn(_tensor(data.x), drawn, policy).numpy())
+        # Adversarial operations ask the network, which is where the images have to be then.
+        x = _tensor(data.x) if company is None else _tensor(data.x).to(self.device)
+        out = apply_drawn(x, drawn, policy, company=company)
+        return dataclasses.replace(data, x=out.cpu().numpy())
 
-    def training_inputs(self, indices: NDArray[np.int64], drawn: Drawn) -> Tensor:
+    def training_inputs(
+        self, indices: NDArray[np.int64], drawn: Drawn, company: Company | None = None
+    ) -> Tensor:
         """Augmented on the device, where all training images lie (see `TorchProxy`)."""
         chosen = torch.from_numpy(indices).to(self.device)
-        return to_unit(apply_drawn(self._x[chosen], drawn, self._policy))
+        return to_unit(apply_drawn(self._x[chosen], drawn, self._policy, company=company))
 
     def logits(self, x: Tensor) -> Tensor:
         """What the network says of images in [0, 1] (see `TorchProxy`)."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policysearch.company import Company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawn
 from policysearch.policy import Policy
@@ -127,20 +128,30 @@ class SeriesProxy(TorchProxy):
 
     def inputs(self, data: Dataset) -> Tensor:
         """Normalised series with a last channel that marks padding (see `TorchProxy`)."""
-        x = torch.from_numpy(data.x).to(self.device)
+        lengths = None if data.lengths is None else torch.from_numpy(data.lengths)
+        return self._normal(torch.from_numpy(data.x).to(self.device), lengths)
+
+    def answer(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits of series as they are (see `TorchProxy`)."""
+        return self.logits(self._normal(x, lengths))
+
+    def _normal(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         is_there = torch.ones_like(x[:, :1])
-        if data.lengths is not None:
-            lengths = torch.from_numpy(data.lengths).to(self.device)
+        if lengths is not None:
             steps = torch.arange(x.shape[2], device=self.device)
-            is_there = (steps < lengths[:, None, None]).to(x.dtype)
+            is_there = (steps < lengths.to(self.device)[:, None, None]).to(x.dtype)
         mean, std = (v.to(self.device) for v in (self._mean, self._std))
         normal = ((x - mean) / std).nan_to_num(0.0) * is_there
         return torch.cat([normal, is_there], dim=1)
 
-    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
+    def augmented(
+        self, data: Dataset, drawn: Drawn, policy: Policy, company: Company | None = None
+    ) -> Dataset:
         """Augmented series; lengths stay (see `TorchProxy`)."""
-        x = apply_drawn(torch.from_numpy(data.x), drawn, policy, lengths=data.lengths)
-        return dataclasses.replace(data, x=x.numpy())
+        x = torch.from_numpy(data.x)
+        x = x if company is None else x.to(self.device)
+        out = apply_drawn(x, drawn, policy, lengths=data.lengths, company=company)
+        return dataclasses.replace(data, x=out.cpu().numpy())
 
 
 def channel_statistics(train: Dataset) -> tuple[Tensor, Tensor]:

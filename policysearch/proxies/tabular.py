@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from policysearch.company import Company
 from policysearch.data.columns import categorical_of
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawn
@@ -85,10 +86,12 @@ class TabularProxy(TorchProxy):
         """Encoded rows (see `TorchProxy`)."""
         return torch.from_numpy(self.encoding.encode(data.x)).to(self.device)
 
-    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
+    def augmented(
+        self, data: Dataset, drawn: Drawn, policy: Policy, company: Company | None = None
+    ) -> Dataset:
         """Augmented rows; classes stay (see `TorchProxy`)."""
         x = torch.from_numpy(data.x)
-        out = apply_drawn(x, drawn, policy, y=data.y, settings=self._settings)
+        out = apply_drawn(x, drawn, policy, y=data.y, settings=self._settings, company=company)
         return dataclasses.replace(data, x=out.numpy())
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policysearch.company import Company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawn
 from policysearch.ops.lexicon import FIRST_MARK, FIRST_WORD, Lexicon, Words
@@ -164,7 +165,13 @@ class TextProxy(TorchProxy):
         """Rows of the embedding, padded (see `TorchProxy`)."""
         return self._rows(self._lexicon.encode(data.x.tolist()).words)
 
-    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:  # noqa: ARG002
+    def augmented(
+        self,
+        data: Dataset,
+        drawn: Drawn,
+        policy: Policy,  # noqa: ARG002 -- draws say all
+        company: Company | None = None,  # noqa: ARG002 -- texts have no operations in company
+    ) -> Dataset:
         """Augmented texts (see `TorchProxy`)."""
         texts: NDArray[Any] = np.empty(len(data), dtype=object)
         texts[:] = self._kernels.apply(
@@ -172,7 +179,12 @@ class TextProxy(TorchProxy):
         )
         return replace(data, x=texts)
 
-    def training_inputs(self, indices: NDArray[np.int64], drawn: Drawn) -> Tensor:
+    def training_inputs(
+        self,
+        indices: NDArray[np.int64],
+        drawn: Drawn,
+        company: Company | None = None,  # noqa: ARG002 -- texts have no operations in company
+    ) -> Tensor:
         """Augmented training texts as rows, without writing them (see `TorchProxy`)."""
         words = self._words.take(indices)
         if (drawn.op_index >= 0).any():

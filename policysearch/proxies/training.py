@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policysearch.company import Company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawer, Drawn
 from policysearch.errors import InvalidValueError
 from policysearch.metrics import LogProbabilities
+from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed, generator
 
@@ -124,6 +126,9 @@ class TorchProxy(abc.ABC):
         self.augment_seconds = 0.0
         self._train = train
         self._y = torch.from_numpy(train.y).to(self.device)
+        needed = company_ops(policy)
+        self._mixes = bool(needed)
+        self._asks_model = any(spec.needs_model for spec in needed)
         self._policy = policy
         self._n_epochs = n_epochs
         self._seed = seed
@@ -134,8 +139,23 @@ class TorchProxy(abc.ABC):
         """Samples as they are handed to `logits`, `(n, ...)`, on the device."""
 
     @abc.abstractmethod
-    def augmented(self, data: Dataset, drawn: Drawn, policy: Policy) -> Dataset:
-        """The samples with what was drawn for them applied, one row of draws each."""
+    def augmented(
+        self, data: Dataset, drawn: Drawn, policy: Policy, company: Company | None = None
+    ) -> Dataset:
+        """The samples with what was drawn for them applied, one row of draws each.
+
+        Classes stay; what they are shared with is in the targets of the company.
+        """
+
+    def answer(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits of samples as adversarial operations move them; images in [0, 1]."""
+        del lengths
+        return self.logits(x)
+
+    def company(self, y: Tensor, sizes: tuple[int, ...] = ()) -> Company:
+        """What operations on whole batches need: targets, batches, this network."""
+        targets = F.one_hot(y.to(self.device), self._train.n_classes).float()
+        return Company(targets, sizes, self.answer, self.network)
 
     def logits(self, x: Tensor) -> Tensor:
         """What the network says of inputs, `(n, n_classes)`."""
@@ -152,9 +172,12 @@ class TorchProxy(abc.ABC):
             weight_decay=self._training.weight_decay,
         )
 
-    def training_inputs(self, indices: NDArray[np.int64], drawn: Drawn) -> Tensor:
+    def training_inputs(
+        self, indices: NDArray[np.int64], drawn: Drawn, company: Company | None = None
+    ) -> Tensor:
         """Augmented training samples as inputs; faster where the data lie on the device."""
-        return self.inputs(self.augmented(self._train.take(indices), drawn, self._policy))
+        part = self._train.take(indices)
+        return self.inputs(self.augmented(part, drawn, self._policy, company))
 
     def fit(self, start: Mapping[str, Tensor] | None = None) -> None:
         """Trains to the last epoch, from scratch or from what another proxy has learned."""
@@ -232,7 +255,10 @@ class TorchProxy(abc.ABC):
         copies = data.take(np.tile(np.arange(len(data)), n_copies))
         policy = policy.at_full_strength()  # no training goes on here, so there is no progress
         drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(np.arange(len(copies)))
-        return self.predict(self.augmented(copies, drawn, policy)), copies.y
+        company = None
+        if company_ops(policy):
+            company = self.company(torch.from_numpy(copies.y).to(self.device))
+        return self.predict(self.augmented(copies, drawn, policy, company)), copies.y
 
     @property
     def _n_batches(self) -> int:
@@ -243,13 +269,14 @@ class TorchProxy(abc.ABC):
         order = generator(self._seed, "order")
         drawer = Drawer(self._policy, derive_seed(self._seed, "draws"))
         orders = self._balanced_orders if self._training.balanced else self._orders
+        at_once = 1 if self._asks_model else AUGMENT_BLOCK  # the model changes at every step
         block: list[_Part] = []
         for epoch, (indices, visits) in zip(range(epochs.stop), orders(order), strict=False):
             if epoch not in epochs:
                 continue
             for place in np.array_split(np.arange(len(indices)), self._n_batches):
                 block.append(_Part(epoch, indices[place], visits[place]))
-                if sum(len(part.indices) for part in block) >= AUGMENT_BLOCK:
+                if sum(len(part.indices) for part in block) >= at_once:
                     yield from self._block(drawer, block)
                     block = []
         yield from self._block(drawer, block)
@@ -281,8 +308,11 @@ class TorchProxy(abc.ABC):
         visits = np.concatenate([part.visits for part in block])
         epochs = np.concatenate([np.full(len(part.indices), part.epoch) for part in block])
         drawn = drawer.draw(indices, visits, (epochs + 0.5) / self._n_epochs)
-        x = self.training_inputs(indices, drawn)
         y = self._y[torch.from_numpy(indices).to(self.device)]
-        self.augment_seconds += time.perf_counter() - started
         sizes = [len(part.indices) for part in block]
+        company = self.company(y, tuple(sizes)) if self._mixes else None
+        x = self.training_inputs(indices, drawn, company)
+        if company is not None and company.targets is not None:
+            y = company.targets
+        self.augment_seconds += time.perf_counter() - started
         yield from zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)

@@ -106,6 +106,15 @@ TABULAR_PHRASES: dict[str, str] = {
     "categorical_resample": "draw each category anew, with a chance of {m}",
     "interpolate": "move it {m} of the way to a near row of its class",
 }
+COMPANY_PHRASES: dict[str, str] = {
+    "mixup": "mix in {m} of another sample of the batch, targets as well",
+    "cutmix": "paste a rectangle of {m} of the area from another image, targets in proportion",
+    "resizemix": "paste another whole image, made small to {m} of the area, targets in proportion",
+    "fmix": "take {m} of the pixels from another image in cloudy patches, targets in proportion",
+    "fgsm": "move all values by {m} to where the model's loss grows",
+    "pgd": "move all values by {m} to where the model's loss grows, in three steps",
+    "hardest_of_k": "make {m} with the ops before it and keep the hardest",
+}
 _PHRASES = {
     "image": IMAGE_PHRASES,
     "audio": AUDIO_PHRASES,
@@ -118,7 +127,7 @@ _PHRASES = {
 def call_text(call: OpCall, modality: str) -> str:
     """What an op call does, as a phrase without a subject."""
     spec = get_spec(modality, call.op)
-    phrase = _PHRASES.get(modality, {}).get(call.op)
+    phrase = (COMPANY_PHRASES | _PHRASES.get(modality, {})).get(call.op)
     if phrase is None:
         amount = amount_text(call, spec)
         return f"{call.op} by {amount}" if amount else call.op

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from policysearch.company import check_alone
 from policysearch.draws import Drawer, Drawn
 from policysearch.errors import InvalidValueError
 from policysearch.ops.registry import get_spec
@@ -89,6 +90,7 @@ def contact_sheet(
     """
     if policy.modality != "image":
         raise InvalidValueError(f"A sheet shows image policies, got modality {policy.modality!r}.")
+    check_alone(policy, "Leave --sheet out.")
     if len(images) == 0 or len(images) != len(labels):
         raise InvalidValueError("A sheet needs at least one image and a label for each.")
     x = torch.from_numpy(np.ascontiguousarray(images[: n_images(policy)]))

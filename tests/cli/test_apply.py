@@ -324,3 +324,9 @@ def test_an_empty_path_is_not_the_current_folder(flip, photos, tmp_path, monkeyp
     assert apply(flip, "", tmp_path / "out") == 2
     assert "it is empty" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_works_on_whole_batches_is_refused_before_anything_is_read(tmp_path, capsys):
+    assert cli.main(["apply", "mixup", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "policysearch.collate" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,90 @@
+"""Operations on whole batches in trainings of a search: targets shared, the network asked."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from policysearch import cli
+from policysearch.data.dataset import Dataset
+from policysearch.ops.company import COMPANY_OPS
+from policysearch.ops.registry import all_ops
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.proxies.base import settings_for
+
+CASES = [
+    (modality, spec.name)
+    for modality, specs in COMPANY_OPS.items()
+    for spec in specs
+    if modality in ("image", "series")
+]
+
+
+def data_of(modality, n=24):
+    """Two classes that differ in where their values are high."""
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    if modality == "image":
+        x = rng.integers(0, 60, (n, 1, 8, 8)).astype(np.uint8)
+        x[y == 1, :, :4] += 150
+        return Dataset(x, y, ("a", "b"))
+    x = rng.normal(0, 0.3, (n, 1, 32)).astype(np.float32)
+    x[y == 1, :, :16] += 2
+    lengths = np.where(np.arange(n) % 3, 32, 24)
+    return Dataset(x, y, ("a", "b"), modality="series", lengths=lengths)
+
+
+def policy_of(modality, name, level=1.0):
+    magnitude = all_ops(modality)[name].magnitude(level)
+    stage = Stage((OpCall(name, magnitude, magnitude),))
+    return Policy((SubPolicy((stage,)),), modality, f"{modality}-1")
+
+
+@pytest.mark.parametrize(("modality", "name"), CASES)
+def test_trainings_learn_under_each_and_follow_from_the_seed(modality, name):
+    data = data_of(modality)
+    made = [settings_for(data).make(data, policy_of(modality, name, 0.6), 8, 3) for _ in range(2)]
+    for proxy in made:
+        proxy.fit()
+    first, again = (proxy.predict(data) for proxy in made)
+    assert np.array_equal(first, again)
+    assert (first.argmax(axis=1) == data.y).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["mixup", "fgsm"])
+def test_targets_of_a_batch_are_shared_or_stay(name):
+    data = data_of("image")
+    proxy = settings_for(data).make(data, policy_of("image", name), 2, 0)
+    for _, y in proxy._batches(range(2)):
+        torch.testing.assert_close(y.sum(dim=1), torch.ones(len(y)))
+        assert bool((y.max(dim=1).values < 1).any()) == (name == "mixup")
+
+
+def test_probes_tell_what_an_attack_costs():
+    data = data_of("image", 60)
+    none = Policy((), "image", "image-1")
+    proxy = settings_for(data).make(data, none, 8, 0)
+    proxy.fit()
+    clean = proxy.predict(data)
+    losses = []
+    for magnitude in (0.05, 0.4):
+        stage = Stage((OpCall("fgsm", magnitude, magnitude),))
+        policy = Policy((SubPolicy((stage,)),), "image", "image-1")
+        seen, y = proxy.predict_augmented(data, policy)
+        losses.append(-seen[np.arange(len(y)), y].mean())
+    assert losses[1] > losses[0] > -clean[np.arange(60), data.y].mean()
+
+
+def test_a_search_over_all_families_in_worker_processes(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["search", "digits", "--space", "full", "--train-size", "40", "--trials", "13"]
+    words += ["--epochs", "2", "--candidates", "1", "--confirm-seeds", "1", "--folds", "2"]
+    words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "2", "--out", str(out), "-q"]
+    assert cli.main(words) == 0
+    capsys.readouterr()
+    verdict = json.loads((out / "verdict.json").read_text())
+    assert {"mixup", "fmix", "pgd", "hardest_of_k"} <= verdict["calibration"]["ops"].keys()
+    lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
+    trials = [line for line in lines if str(line.get("key")).startswith("trial/")]
+    assert {line["state"] for line in trials} <= {"complete", "pruned"}
