@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from readme_company import company
 from readme_engines import engines, overhead, simulated
 from readme_modalities import interval, modalities
 
@@ -35,6 +36,7 @@ def tables(results: Path = HERE / "results") -> str:
         if (path := results / f"search_{case}.json").exists()
     }
     parts = [_accuracy(found), _cost(found), modalities(results / "modalities.json")]
+    parts.append(company(results / "company.json"))
     parts.append(overhead(results / "overhead.json"))
     parts.append(engines(results / "engines.json"))
     parts.append(simulated(results / "simulated.json"))

@@ -78,7 +78,7 @@ def test_probes_tell_what_an_attack_costs():
 
 def test_a_search_over_all_families_in_worker_processes(tmp_path, capsys):
     out = tmp_path / "run"
-    words = ["search", "digits", "--space", "full", "--train-size", "40", "--trials", "13"]
+    words = ["search", "digits", "--space", "full", "--train-size", "40", "--trials", "4"]
     words += ["--epochs", "2", "--candidates", "1", "--confirm-seeds", "1", "--folds", "2"]
     words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "2", "--out", str(out), "-q"]
     assert cli.main(words) == 0

@@ -78,39 +78,38 @@ def mixup(pairs: Pairs) -> tuple[Tensor, _Shares]:
 
 def cutmix(pairs: Pairs) -> tuple[Tensor, _Shares]:
     """A rectangle of the partner at its own place; sides are in proportion to the image's."""
-    is_inside, share = _rectangles(pairs)
-    return torch.where(_over_channels(is_inside, pairs.x), pairs.partner, pairs.x), share
+    rectangles = _Rectangles(pairs)
+    is_inside = _over_channels(rectangles.is_inside(), pairs.x)
+    return torch.where(is_inside, pairs.partner, pairs.x), rectangles.share
 
 
 def resizemix(pairs: Pairs) -> tuple[Tensor, _Shares]:
     """The whole partner, bilinearly resized into the rectangle that `cutmix` would paste."""
-    is_inside, share = _rectangles(pairs)
-    out = pairs.x.clone()
-    for i in range(len(out)):
-        rows, columns = (is_inside[i].any(dim=d).nonzero()[:, 0] for d in (1, 0))
-        if not len(rows):
-            continue
-        top, left, h, w = int(rows[0]), int(columns[0]), len(rows), len(columns)
-        whole = pairs.partner[i].flatten(0, -3)[None].to(torch.float32)
-        small = F.interpolate(whole, (h, w), mode="bilinear", antialias=True)
-        small = small.reshape(*out.shape[1:-2], h, w)
-        out[i, ..., top : top + h, left : left + w] = pairs.rounded(small, out.dtype)
-    return out, share
+    rectangles = _Rectangles(pairs)
+    x = pairs.x
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    whole = pairs.partner.to(dtype).flatten(1, -3)
+    places = rectangles.places().to(x.device, dtype)
+    small = F.grid_sample(whole, places, padding_mode="border", align_corners=False)
+    pasted = pairs.rounded(small.reshape(x.shape), x.dtype)
+    return torch.where(_over_channels(rectangles.is_inside(), x), pasted, x), rectangles.share
 
 
 def fmix(pairs: Pairs) -> tuple[Tensor, _Shares]:
     """The partner where low-frequency noise is among the highest m of its values."""
     h, w = pairs.x.shape[-2:]
-    noise = normals(torch.from_numpy(pairs.group.seeds(1)), 2 * h * (w // 2 + 1)).double()
+    noise = normals(torch.from_numpy(pairs.group.seeds(1)), 2 * h * (w // 2 + 1))
     spectrum = torch.view_as_complex(noise.reshape(-1, h, w // 2 + 1, 2).contiguous())
     y, x = torch.fft.fftfreq(h)[:, None], torch.fft.rfftfreq(w)[None]
-    frequency = (y.double() ** 2 + x.double() ** 2).sqrt().clamp_min(1 / max(h, w))
+    frequency = (y**2 + x**2).sqrt().clamp_min(1 / max(h, w))
     clouds = torch.fft.irfft2(spectrum / frequency**DECAY, s=(h, w)).flatten(1)
     n_taken = np.floor(pairs.group.magnitude * h * w + 0.5).astype(np.int64)
-    rank = clouds.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    is_inside = (rank < torch.from_numpy(n_taken)[:, None]).reshape(-1, h, w)
-    out = torch.where(_over_channels(is_inside, pairs.x), pairs.partner, pairs.x)
-    return out, n_taken / (h * w)
+    falling = clouds.sort(dim=1, descending=True).values.numpy()
+    lowest = np.where(n_taken > 0, falling[np.arange(len(clouds)), n_taken - 1], np.inf)
+    is_inside = clouds >= torch.from_numpy(lowest.astype(np.float32))[:, None]
+    share = is_inside.double().mean(dim=1).numpy()
+    inside = _over_channels(is_inside.reshape(-1, h, w), pairs.x)
+    return torch.where(inside, pairs.partner, pairs.x), share
 
 
 Kernel = Callable[[Pairs], tuple[Tensor, _Shares]]
@@ -122,21 +121,36 @@ KERNELS: dict[str, Kernel] = {
 }
 
 
-def _rectangles(pairs: Pairs) -> tuple[Tensor, _Shares]:
-    """Where a rectangle of m of the area lies, `(k, H, W)` bool, and its share of the pixels."""
-    h, w = pairs.x.shape[-2:]
-    side = np.sqrt(pairs.group.magnitude)
-    heights, widths = (np.floor(side * n + 0.5).astype(np.int64) for n in (h, w))
-    tops = np.floor(pairs.group.draws[:, 1] * (h - heights + 1)).astype(np.int64)
-    lefts = np.floor(pairs.group.draws[:, 2] * (w - widths + 1)).astype(np.int64)
-    y, x = np.arange(h)[:, None], np.arange(w)[None]
+class _Rectangles:
+    """A rectangle of m of the area in each image, wholly inside.
 
-    def column(values: NDArray[np.int64]) -> NDArray[np.int64]:
-        return values[:, None, None]
+    Attributes:
+      share: Of the pixels that lie in it, `(k,)`.
+    """
 
-    is_inside = (y >= column(tops)) & (y < column(tops + heights))
-    is_inside = is_inside & (x >= column(lefts)) & (x < column(lefts + widths))
-    return torch.from_numpy(is_inside), heights * widths / (h * w)
+    def __init__(self, pairs: Pairs) -> None:
+        h, w = pairs.x.shape[-2:]
+        side = np.sqrt(pairs.group.magnitude)
+        heights, widths = (np.floor(side * n + 0.5).astype(np.int64) for n in (h, w))
+        tops = np.floor(pairs.group.draws[:, 1] * (h - heights + 1)).astype(np.int64)
+        lefts = np.floor(pairs.group.draws[:, 2] * (w - widths + 1)).astype(np.int64)
+        self.share = heights * widths / (h * w)
+        self._rows, self._columns = np.arange(h) - tops[:, None], np.arange(w) - lefts[:, None]
+        self._heights, self._widths = heights[:, None], widths[:, None]
+
+    def is_inside(self) -> Tensor:
+        """Which pixels lie in it, `(k, H, W)` bool."""
+        rows = (self._rows >= 0) & (self._rows < self._heights)
+        columns = (self._columns >= 0) & (self._columns < self._widths)
+        return torch.from_numpy(rows[:, :, None] & columns[:, None, :])
+
+    def places(self) -> Tensor:
+        """Where each pixel looks so that a whole image fills it, `(k, H, W, 2)` as (x, y)."""
+        y = 2 * (self._rows + 0.5) / np.maximum(self._heights, 1) - 1
+        x = 2 * (self._columns + 0.5) / np.maximum(self._widths, 1) - 1
+        shape = (*y.shape, x.shape[1])
+        both = [np.broadcast_to(v, shape) for v in (x[:, None, :], y[:, :, None])]
+        return torch.from_numpy(np.stack(both, axis=-1))
 
 
 def _over_channels(is_inside: Tensor, x: Tensor) -> Tensor:

@@ -1,0 +1,41 @@
+"""The table of operations on whole batches (see `readme_tables`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+TITLES = {
+    "digits": "digits, 300 images",
+    "digits-imbalanced": "digits, 30 or 3 images a class",
+    "fashion": "Fashion-MNIST, 1,000 images",
+    "fashion-imbalanced": "Fashion-MNIST, 100 or 10 images a class",
+}
+
+
+def company(path: Path) -> str:
+    """Arms with mixing and adversarial operations against simple ones; empty without a result."""
+    if not path.exists():
+        return ""
+    cases: dict[str, Any] = json.loads(path.read_text())["cases"]
+    lines = [
+        "What mixing samples and asking the model add to two simple operations a sample, without a",
+        "search (10 paired seeds, one training set; balanced accuracy where classes are rare;",
+        "*corrupted*: accuracy under held-out corruptions; seconds on two busy cores):",
+        "",
+        "| data | arm | % | − simple | corrupted | seconds a training |",
+        "|---|---|---:|---|---:|---:|",
+    ]
+    for case, result in cases.items():
+        for name, arm in result["arms"].items():
+            difference, low, high = arm["minus_simple"]
+            shown = "" if name == "simple" else f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+            corrupted = 100 * arm["axes"]["corruption_accuracy"]
+            lines.append(
+                f"| {TITLES[case]} | {name} | {arm['mean']:.2f} | {shown} | {corrupted:.1f} "
+                f"| {arm['seconds_per_training']:.1f} |"
+            )
+    cases_named = " ".join(cases)
+    lines += ["", f"`python benchmarks/bench_company.py {cases_named}`"]
+    return "\n".join(lines)
