@@ -20,8 +20,8 @@ def company(path: Path) -> str:
         return ""
     cases: dict[str, Any] = json.loads(path.read_text())["cases"]
     lines = [
-        "What mixing samples and asking the model add to two simple operations a sample, without a",
-        "search (10 paired seeds, one training set; balanced accuracy where classes are rare;",
+        "What mixing samples and asking the model add to two simple operations a sample, without",
+        "a search (10 paired seeds, one training set; balanced accuracy where classes are rare;",
         "*corrupted*: accuracy under held-out corruptions; seconds on two busy cores):",
         "",
         "| data | arm | % | − simple | corrupted | seconds a training |",

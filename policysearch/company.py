@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policysearch.draws import Drawn
-from policysearch.errors import InvalidValueError
+from policysearch.errors import InvalidValueError, shortened
 from policysearch.modalities.base import Batch, Modality
 from policysearch.ops import adversarial, mixing
 from policysearch.ops.noise import uniform_places
@@ -53,7 +53,13 @@ def as_targets(y: Any, n: int, n_classes: int | None) -> Tensor:
     Raises:
       InvalidValueError: For targets of another form, or classes whose number is not told.
     """
-    found = torch.as_tensor(y)
+    try:
+        found = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidValueError(
+            f"`y` must be classes, whole numbers ({n},), or shares of classes ({n}, n_classes), "
+            f"got {shortened(y)}."
+        ) from error
     if found.ndim == 2 and found.is_floating_point():
         sums = found.sum(dim=1)
         if len(found) != n or bool((found < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):

@@ -113,6 +113,10 @@ class PolicyTransform(torch.nn.Module):
         self.policy = policy
         self.seed = int(seed)
         self.settings = settings
+        if n_classes is not None and not (type(n_classes) is int and n_classes > 0):
+            raise InvalidValueError(
+                f"`n_classes` must be a whole number above 0, got {shortened(n_classes)}."
+            )
         self.n_classes = n_classes
         self._in_company = company_ops(policy)
         self._drawer = Drawer(policy, seed)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policysearch.errors import InvalidValueError
+
 #: Logits `(k, n_classes)` of samples `(k, ...)`; images come as floats in [0, 1].
 Model = Callable[[Tensor], Tensor]
 
@@ -38,7 +40,14 @@ def left_as_it_is(module: nn.Module | None) -> Iterator[None]:
 
 def losses(model: Model, x: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of each sample, `(k,)`, against targets `(k, n_classes)`."""
-    return F.cross_entropy(model(x), targets, reduction="none")
+    logits = model(x)
+    if not isinstance(logits, Tensor) or logits.shape != targets.shape:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InvalidValueError(
+            f"`model` must give logits of shape {tuple(targets.shape)} for these samples and "
+            f"classes, got {got}."
+        )
+    return F.cross_entropy(logits, targets.to(logits.dtype), reduction="none")
 
 
 def fgsm(model: Model, x: Tensor, targets: Tensor, bound: Tensor, scale: Tensor) -> Tensor:
@@ -78,5 +87,10 @@ def _direction(model: Model, x: Tensor, targets: Tensor) -> Tensor:
     with torch.enable_grad():
         at = x.detach().requires_grad_()
         loss = losses(model, at, targets).sum()
+        if not loss.requires_grad:
+            raise InvalidValueError(
+                "`model` must let gradients through to the samples; this one detaches them, or is "
+                "called within torch.inference_mode()."
+            )
         (gradient,) = torch.autograd.grad(loss, at)
     return gradient.sign().nan_to_num(0.0)

@@ -228,6 +228,29 @@ def test_what_is_missing_is_named():
         PolicyTransform(mixed)
 
 
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (lambda x: x.mean((2, 3)), r"logits of shape \(6, 5\).*got \(6, 2\)"),
+        (lambda x: (x,), "got tuple"),
+        (lambda x: torch.zeros(len(x), 5), "gradients through"),
+        (3, "must be callable"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(model, text):
+    policy = policy_of("image", at("image", "fgsm", 1.0))
+    with pytest.raises(InvalidValueError, match=text):
+        transform_of(policy)(waves("image"), torch.arange(6) % N_CLASSES, model=model)
+
+
+@pytest.mark.parametrize("y", [["a"] * 6, torch.arange(5), torch.zeros(6), None])
+def test_targets_of_another_kind_are_refused(y):
+    with pytest.raises(InvalidValueError):
+        transform_of(policy_of("image", at("image", "mixup", 1.0)))(waves("image"), y)
+    with pytest.raises(InvalidValueError, match="whole number above 0"):
+        policysearch.load_policy("mixup", n_classes=0)
+
+
 def test_evaluation_changes_nothing():
     transform = transform_of(policy_of("image", at("image", "mixup", 1.0))).eval()
     x, y = waves("image"), torch.arange(6) % N_CLASSES
