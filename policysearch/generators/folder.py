@@ -78,7 +78,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     n_channels, height, width = shape
     pixels = read_picture(path, height if height == width else None).pixels
     pixels = fit(pixels, (height, width))
-    image: NDArray[np.float32] = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+    image: NDArray[np.float32] = pixels / np.float32(np.iinfo(pixels.dtype).max)
     if image.ndim == 2:
         return np.repeat(image[None], n_channels, axis=0)
     return image.transpose(2, 0, 1) if n_channels == 3 else (image @ _LUMA).clip(0.0, 1.0)[None]

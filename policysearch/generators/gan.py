@@ -71,12 +71,13 @@ class GANGenerator(EncodedGenerator):
         return self.encoding.decode(made)
 
 
-def fit_gan(data: FitData, seed: int) -> GANGenerator:
+def fit_gan(data: FitData, seed: int, steps: int | None = None) -> GANGenerator:
     """Trains a maker against a judge; neither reads nor moves the global random state.
 
     Args:
       data: Training samples.
       seed: Of weights, batches and noise.
+      steps: Of the optimiser; `None`: by the number of samples.
     """
     encoding = Encoding.fit(data)
     x = encoding.encode(data.x)
@@ -90,7 +91,7 @@ def fit_gan(data: FitData, seed: int) -> GANGenerator:
         for network in (maker, judge)
     )
     with torch.enable_grad():
-        for _ in range(n_steps(len(x))):
+        for _ in range(n_steps(len(x)) if steps is None else steps):
             rows = batch(len(x), rng)
             classes = y[rows]
             noise = torch.randn(len(rows), LATENT, generator=rng)
