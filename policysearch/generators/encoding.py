@@ -14,6 +14,7 @@ from policysearch.generators.base import FitData, Frame, Generator, Layout, Tens
 
 _NAMES = ("mean", "scale", "column", "value")
 _LARGEST = float(np.finfo(np.float32).max)
+_FAR = 1e6  # standard deviations: what lies further out is brought here
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Encoding:
     Attributes:
       frame: What samples look like.
       mean: Mean of each value, or its most frequent category, `(d,)`, float64; it stands for what
-        is missing.
+        is missing. 0 where nothing is known.
       scale: Standard deviation around it, common to a channel, `(d,)`, float64; 0 for categories.
       column: Column of each category, ascending, `(m,)`, int64.
       value: Its number, `(m,)`, float64.
@@ -87,7 +88,8 @@ class Encoding:
         flat = x.reshape(len(x), -1).astype(np.float64)
         filled = np.where(np.isnan(flat), self.mean, flat)
         divisor = np.where(self.scale > 0, self.scale, 1.0)
-        numbers = ((filled - self.mean) / divisor)[:, self.numeric]
+        with np.errstate(over="ignore"):
+            numbers = ((filled - self.mean) / divisor)[:, self.numeric].clip(-_FAR, _FAR)
         is_category = filled[:, self.column] == self.value
         return torch.from_numpy(np.concatenate((numbers, is_category), 1, dtype=np.float32))
 
@@ -98,7 +100,8 @@ class Encoding:
         low = -_LARGEST if self.frame.low is None else self.frame.low
         high = _LARGEST if self.frame.high is None else self.frame.high
         flat = np.empty((len(z), self.frame.n_values))
-        numbers = self.mean[numeric] + z[:, :n_numbers] * self.scale[numeric]
+        with np.errstate(over="ignore"):
+            numbers = self.mean[numeric] + z[:, :n_numbers] * self.scale[numeric]
         flat[:, numeric] = np.clip(numbers, low, high)
         for j in np.unique(self.column):
             places = np.flatnonzero(self.column == j)

@@ -178,7 +178,7 @@ def _parsed(raw: bytes, problems: list[str]) -> dict[str, NDArray[Any]]:
 def _layout_problems(layout: Layout, tensors: dict[str, NDArray[Any]]) -> Iterator[str]:
     """Missing and unknown tensors, and those of a wrong dtype or shape."""
     lengths: dict[str, int] = {}
-    for name in tensors.keys() - layout.keys():
+    for name in sorted(tensors.keys() - layout.keys()):
         yield f"Unknown tensor `{name[:80]}`."
     for name, (dtype, shape) in layout.items():
         part = tensors.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def fit_generator(
         )
     if name in KINDS:
         return _fitter(name)(data, seed)
-    is_possible_path = bool(name) and "\0" not in name
-    if is_possible_path and Path(name).is_dir():
+    if os.path.isdir(name):  # of names that are no paths, too, it says so without an error
         from policysearch.generators.folder import read_folder
 
         return read_folder(Path(name), data, classes)

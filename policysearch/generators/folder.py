@@ -47,7 +47,7 @@ def read_folder(root: Path, data: FitData, classes: Sequence[str]) -> BankGenera
         )
     tree = find_samples(root, Seen(root, IMAGES))
     folders, below = tree.splits["train"], tree.folders["train"]
-    check_memory(4 * sum(map(len, folders.values())) * int(np.prod(shape)), f"'{root}'")
+    check_memory(4 * sum(map(len, folders.values())) * int(np.prod(shape)), f"'{printable(root)}'")
     problems, images, labels = [], [], []
     for name in sorted(set(folders) - set(classes)):
         problems.append(unknown_name("class folder", printable(name), classes))

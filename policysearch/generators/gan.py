@@ -27,7 +27,7 @@ from policysearch.generators.networks import (
 from policysearch.ops.noise import normals
 from policysearch.seeding import derive_seed
 
-_LEARNING_RATE = 5e-4
+_LEARNING_RATE = 1e-3
 _BETAS = (0.5, 0.99)
 _PENALTY = 1.0
 

@@ -87,7 +87,8 @@ class GaussianGenerator(EncodedGenerator):
 def fit_gaussian(data: FitData, seed: int) -> GaussianGenerator:
     """Fits components, means and covariances.
 
-    At most 64 components, no more than explain 95 % of the variance. Covariances are shrunk where
+    At most 64 components, no more than explain 95 % of the variance, of all samples and within
+    classes. Covariances are shrunk where
     all classes together have unit variance, so that shrinking goes towards what is common to them.
 
     Args:
@@ -97,7 +98,7 @@ def fit_gaussian(data: FitData, seed: int) -> GaussianGenerator:
     encoding = Encoding.fit(data)
     vectors = encoding.encode(data.x).numpy().astype(np.float64)
     centre = vectors.mean(axis=0)
-    basis = _principal(vectors - centre, seed)
+    basis = _principal(vectors - centre, data.y, seed)
     z = (vectors - centre) @ basis
     means = np.zeros((data.n_classes, basis.shape[1]))
     for label in np.unique(data.y):
@@ -108,7 +109,7 @@ def fit_gaussian(data: FitData, seed: int) -> GaussianGenerator:
     return GaussianGenerator(data.frame, {**encoding.tensors(), **tensors})
 
 
-def _principal(centred: _Matrix, seed: int) -> _Matrix:
+def _principal(centred: _Matrix, y: NDArray[np.int64], seed: int) -> _Matrix:
     """Principal directions `(e, k)` of centred vectors `(n, e)`; none where nothing varies."""
     from sklearn.decomposition import PCA
 
@@ -117,7 +118,14 @@ def _principal(centred: _Matrix, seed: int) -> _Matrix:
         return np.zeros((centred.shape[1], 0))
     state = derive_seed(seed, "components") % 2**32
     pca = PCA(n_components, random_state=state).fit(centred)
-    n_kept = int(np.searchsorted(pca.explained_variance_ratio_.cumsum(), VARIANCE)) + 1
+    within = centred.copy()
+    for label in np.unique(y):
+        within[y == label] -= within[y == label].mean(axis=0)
+    # Where classes lie far apart, what varies within them is little of the whole.
+    explained = [pca.explained_variance_ratio_]
+    if within.any():
+        explained.append(((within @ pca.components_.T) ** 2).sum(axis=0) / (within**2).sum())
+    n_kept = 1 + max(int(np.searchsorted(share.cumsum(), VARIANCE)) for share in explained)
     return np.asarray(pca.components_[:n_kept].T)
 
 

@@ -48,6 +48,11 @@ def memorisation_report(
     Raises:
       GeneratorError: Where no class has both training and held-out samples.
     """
+    if not generator.n_classes == train.n_classes == held.n_classes:
+        raise GeneratorError(
+            "Generator, training and held-out samples must have the same classes, got "
+            f"{generator.n_classes}, {train.n_classes} and {held.n_classes}."
+        )
     usable = generator.known & train.frame.known
     rows = np.flatnonzero(usable[held.y])
     if not len(rows) or n < 1:

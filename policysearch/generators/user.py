@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,10 @@ def fit_user(name: str, data: FitData, seed: int, bank_size: int = 64) -> BankGe
         "labels": np.repeat(np.array([c[0] for c in cells], np.int64), bank_size),
         "temperatures": np.repeat([c[1] for c in cells], bank_size),
     }
-    return BankGenerator(data.frame, tensors, "user")
+    frame = data.frame
+    if data.is_categorical is not None:  # bounds are of numbers; a bank knows no columns
+        frame = dataclasses.replace(frame, low=None, high=None)
+    return BankGenerator(frame, tensors, "user")
 
 
 def _failed(name: str, error: Exception, where: str = "") -> str:

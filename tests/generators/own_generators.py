@@ -1,5 +1,5 @@
 """Generators of a user's, good and bad, as factories."""
-# ruff: noqa: ARG
+# ruff: noqa: ARG002, ARG005
 
 import numpy as np
 

@@ -223,5 +223,8 @@ def test_kinds_are_fitted_by_name():
 def test_an_unknown_kind_is_named_with_the_nearest():
     with pytest.raises(GeneratorError, match=r"'gausian'.* Did you mean 'gaussian'"):
         fit_generator("gausian", digits(), 0, classes_of(digits()))
+    for name in ("", "x" * 5000, "a\0b"):
+        with pytest.raises(GeneratorError, match="Unknown generator"):
+            fit_generator(name, digits(), 0, classes_of(digits()))
     with pytest.raises(GeneratorError, match="must name 6 classes, got 1 names"):
         fit_generator("gaussian", digits(), 0, ["a"])

@@ -157,6 +157,18 @@ def test_files_that_are_not_there_or_not_such_files(saved, tmp_path):
         load_generator(saved)
 
 
+def test_values_that_overflow_stay_finite(saved):
+    tensors = {
+        "encoding.scale": np.array([5e-324, 0, 1e308, 1e308]),
+        "encoding.mean": np.array([1e308, 3, -1e308, 1e308]),
+        "factors": np.full_like(fitted("gaussian", "table").tensors["factors"], 3e38),
+    }
+    rewrite(saved, tensors=tensors)
+    generator, x = load_generator(saved), np.ones((3, 4), np.float32)
+    assert np.isfinite(generator.sample(*drawn(generator))).all()
+    assert np.isfinite(generator.encode(x, np.zeros(3, int))).all()
+
+
 @given(st.data())
 def test_a_changed_file_is_an_error_of_the_house(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("files") / "made.safetensors"

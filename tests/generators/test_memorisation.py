@@ -64,3 +64,6 @@ def test_held_out_samples_of_known_classes_are_needed():
     held = FitData(digits().x[:3], np.full(3, 5), 6, 0.0, 1.0)
     with pytest.raises(GeneratorError, match="needs held-out samples of classes"):
         memorisation_report(fitted("gaussian", "images"), digits(), held)
+    more = FitData(held.x, held.y, 7, 0.0, 1.0)
+    with pytest.raises(GeneratorError, match="the same classes, got 6, 6 and 7"):
+        memorisation_report(fitted("gaussian", "images"), digits(), more)
