@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -29,6 +30,13 @@ def test_what_is_loaded_gives_the_same_to_the_bit(kind, name, tmp_path):
     first = path.read_bytes()
     save_generator(loaded, path)
     assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generator_can_be_sent_to_another_process(kind):
+    generator = fitted(kind, "table")
+    sent = pickle.loads(pickle.dumps(generator))
+    assert (sent.sample(*drawn(generator)) == generator.sample(*drawn(generator))).all()
 
 
 def test_a_bank_is_saved_with_its_samples(tmp_path):
