@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from policysearch.draws import Drawn
 from policysearch.errors import InvalidValueError, shortened
+from policysearch.generators.base import FitData, Generator
 from policysearch.modalities.base import Batch, Modality
 from policysearch.ops import adversarial, mixing
 from policysearch.ops.noise import uniform_places
@@ -26,6 +27,9 @@ from policysearch.ops.registry import all_ops, company_ops, op_table
 from policysearch.ops.spec import OpSpec
 from policysearch.ops.stages import StageGroup, stage_groups
 from policysearch.policy import Policy
+
+#: Samples that an operation `synthesize` replaces at most, as a share.
+MAX_SYNTHETIC = 0.5
 
 
 @dataclass
@@ -39,12 +43,14 @@ class Company:
         one batch.
       model: Gives logits of samples, images as floats in [0, 1].
       module: The network behind it, which must come through unchanged.
+      generator: Fitted to training samples.
     """
 
     targets: Tensor | None = None
     sizes: tuple[int, ...] = ()
     model: Callable[..., Tensor] | None = None
     module: nn.Module | None = field(default=None, repr=False)
+    generator: Generator | None = None
 
 
 def as_targets(y: Any, n: int, n_classes: int | None) -> Tensor:
@@ -87,6 +93,14 @@ def as_targets(y: Any, n: int, n_classes: int | None) -> Tensor:
     return torch.nn.functional.one_hot(found.long(), n_classes).to(torch.float32)
 
 
+def fit_data(modality: Modality, batch: Batch, y: NDArray[np.int64], n_classes: int) -> FitData:
+    """Training samples as generators are fitted to them."""
+    x = modality.as_floats(batch.x).detach().cpu().numpy()
+    categorical = modality.categorical(batch)
+    flags = None if categorical is None else categorical.cpu().numpy()
+    return FitData(x, y.astype(np.int64), n_classes, *modality.bounds, flags)
+
+
 def check_alone(policy: Policy, advice: str) -> None:
     """Refuses a policy whose operations need whole batches where samples come one by one."""
     specs = company_ops(policy)
@@ -111,6 +125,12 @@ def check_company(policy: Policy, company: Company) -> None:
     wants = named(lambda s: s.needs_model)
     if wants and company.model is None:
         problems.append(f"op {wants} needs the model in training: transform(x, y, model=model)")
+    wants = named(lambda s: s.needs_fit)
+    if wants and company.generator is None:
+        problems.append(
+            f"op {wants} needs a generator: transform.fit(x, y) with the training samples, or "
+            "load_policy(..., generator='FILE.safetensors')"
+        )
     if problems:
         raise InvalidValueError("; ".join(problems) + ".")
 
@@ -193,8 +213,12 @@ class _Work:
         """Samples with one operation of a stage applied to those of a group."""
         if spec.family == "mixing":
             new = self._mixed(batch, group)
-        else:
+        elif spec.family == "adversarial":
             new = self._attacked(batch, group)
+        elif group.op == "synthesize":
+            new = self._synthesized(batch, group)
+        else:
+            new = self._moved_in_latents(batch, group)
         out = so_far.x.clone()
         out[torch.from_numpy(group.rows).to(out.device)] = new.to(out)
         return out
@@ -210,6 +234,19 @@ class _Work:
         edges = np.cumsum([0, *(self._company.sizes or (n,))])
         place = np.searchsorted(edges, group.rows, side="right") - 1
         return edges[place], np.diff(edges)[place]
+
+    def _partners_of_class(
+        self, group: StageGroup, classes: NDArray[np.int64]
+    ) -> NDArray[np.intp]:
+        """Another sample of the batch and class for each; itself where there is none."""
+        first, size = self._batches(group, len(classes))
+        found: NDArray[np.intp] = group.rows.copy()
+        for i, row in enumerate(group.rows):
+            near = np.arange(first[i], first[i] + size[i])
+            near = near[(classes[near] == classes[row]) & (near != row)]
+            if len(near):
+                found[i] = near[int(group.draws[i, 0] * len(near))]
+        return found
 
     def _mixed(self, batch: Batch, group: StageGroup) -> Tensor:
         partners = self._partners(group, len(batch))
@@ -292,6 +329,78 @@ class _Work:
         out = so_far.x.clone()
         out[rows] = stacked[best.to(rows.device), torch.arange(len(rows), device=rows.device)]
         return out
+
+    def _synthesized(self, batch: Batch, group: StageGroup) -> Tensor:
+        generator, labels = self._generator(batch), self._all_labels()[group.rows]
+        kept: Tensor = batch.x[torch.from_numpy(group.rows).to(batch.x.device)]
+        is_new = (group.draws[:, 1] < MAX_SYNTHETIC) & generator.known[labels]
+        if not is_new.any():
+            return kept
+        made = generator.sample(labels[is_new], group.magnitude[is_new], group.seeds()[is_new])
+        out = kept.clone()
+        out[torch.from_numpy(is_new).to(out.device)] = self._values(
+            made, batch, group.rows[is_new]
+        )
+        return out
+
+    def _moved_in_latents(self, batch: Batch, group: StageGroup) -> Tensor:
+        generator = self._generator(batch)
+        if not generator.has_latents:
+            raise InvalidValueError(
+                f"Op 'latent_mix' needs a generator with latents; '{generator.kind}' has none. "
+                "Use 'gaussian' or 'vae'."
+            )
+        classes = self._all_labels()
+        labels = classes[group.rows]
+        if not generator.known[labels].all():
+            raise InvalidValueError(
+                "The generator knows no sample of some class that is here. Fit it to all classes."
+            )
+        partners = self._partners_of_class(group, classes)
+        x = self._plain_floats(batch, group.rows)
+        at = generator.encode(x, labels)
+        other = generator.encode(self._plain_floats(batch, partners), labels)
+        there = at + group.magnitude[:, None].astype(np.float32) * (other - at)
+        # What the latents do not hold stays as it is.
+        moved = x + generator.decode(there, labels) - generator.decode(at, labels)
+        return self._values(np.where(np.isfinite(moved), moved, x), batch, group.rows)
+
+    def _generator(self, batch: Batch) -> Generator:
+        generator = self._company.generator
+        assert generator is not None
+        shape = tuple(batch.x.shape[1:])
+        if tuple(generator.shape) != shape:
+            raise InvalidValueError(
+                f"The generator makes samples of shape {tuple(generator.shape)}, these have "
+                f"{shape}."
+            )
+        targets = self._company.targets
+        if targets is not None and targets.shape[1] != generator.n_classes:
+            raise InvalidValueError(
+                f"The generator knows {generator.n_classes} classes, the targets have "
+                f"{targets.shape[1]}."
+            )
+        return generator
+
+    def _all_labels(self) -> NDArray[np.int64]:
+        assert self._company.targets is not None
+        labels: NDArray[np.int64] = self._company.targets.argmax(dim=1).cpu().numpy()
+        return labels
+
+    def _plain_floats(self, batch: Batch, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        x = self._modality.as_floats(batch.x[torch.from_numpy(rows).to(batch.x.device)])
+        plain: NDArray[np.float32] = x.detach().cpu().to(torch.float32).numpy()
+        return plain
+
+    def _values(self, made: NDArray[np.float32], batch: Batch, rows: NDArray[np.intp]) -> Tensor:
+        """Floats as values of the batch; padding of its samples stays as it is."""
+        out = self._modality.of_floats(torch.from_numpy(made), batch.x.dtype).to(batch.x.device)
+        if batch.lengths is None:
+            return out
+        steps = torch.arange(batch.x.shape[-1], device=out.device)
+        is_inside = steps < torch.from_numpy(batch.lengths[rows]).to(out.device)[:, None, None]
+        kept = batch.x[torch.from_numpy(rows).to(out.device)]
+        return torch.where(is_inside, out, kept)
 
 
 def _take(batch: Batch, rows: NDArray[np.intp]) -> Batch:

@@ -18,6 +18,10 @@ class InvalidValueError(PolicySearchError, ValueError):
     """A value breaks a stated rule."""
 
 
+class GeneratorError(InvalidValueError):
+    """A generator of samples cannot be fitted, asked or used."""
+
+
 class UnknownNameError(PolicySearchError, LookupError):
     """A name is not known; the text suggests the nearest one."""
 

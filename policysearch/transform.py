@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from policysearch.company import Company, apply_in_company, as_targets, check_alone
+from policysearch.company import Company, apply_in_company, as_targets, check_alone, fit_data
 from policysearch.draws import Drawer, Drawn, checked_progress
 from policysearch.errors import InvalidValueError, shortened
+from policysearch.generators.base import Generator
 from policysearch.modalities import Batch, Modality, modality_of
 from policysearch.modalities.base import OneByOne, Restore
 from policysearch.named import PolicySource, resolve_policy
@@ -119,6 +121,8 @@ class PolicyTransform(torch.nn.Module):
             )
         self.n_classes = n_classes
         self._in_company = company_ops(policy)
+        self.generator: Generator | None = None
+        self.generator_kind = "gaussian"
         self._drawer = Drawer(policy, seed)
         self._calls = iter(range(_N_CALLS))  # taken from in one step: threads never share a draw
         self._epoch = 0
@@ -157,8 +161,9 @@ class PolicyTransform(torch.nn.Module):
     def fit(self, x: Any, y: Any = None) -> PolicyTransform:
         """Lets operations learn what they need of the training samples; returns the transform.
 
-        `tfidf_substitute` does, which draws from the words of the training texts, and all
-        operations on tables, which measure by their columns; others take no notice. Give training
+        `synthesize` and `latent_mix` do, whose generator is fitted here; `tfidf_substitute` does,
+        which draws from the words of the training texts, and all operations on tables, which
+        measure by their columns; others take no notice. Give training
         samples only: what is learned from test samples leaks.
 
         Args:
@@ -167,7 +172,20 @@ class PolicyTransform(torch.nn.Module):
         """
         self.settings = self._modality.fitted(self.settings, x, y)
         self._ahead = None
+        if any(spec.needs_fit for spec in self._in_company):
+            self._fit_generator(x, y)
         return self
+
+    def _fit_generator(self, x: Any, y: Any) -> None:
+        from policysearch.generators.fit import fit_generator
+
+        if y is None:
+            raise InvalidValueError("A generator is fitted to samples and classes: fit(x, y).")
+        batch, _ = self._take_in(x)
+        shares = as_targets(y, len(batch), self.n_classes)
+        data = fit_data(self._modality, batch, shares.argmax(dim=1).numpy(), shares.shape[1])
+        names = [str(i) for i in range(shares.shape[1])]
+        self.generator = fit_generator(self.generator_kind, data, self.seed, names)
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that draws with an explicit `index` belong to."""
@@ -309,7 +327,7 @@ class PolicyTransform(torch.nn.Module):
         if y is not None and self._in_company:
             targets = as_targets(y, n, self.n_classes)
         module = model if isinstance(model, torch.nn.Module) else None
-        return Company(targets, model=model, module=module)
+        return Company(targets, model=model, module=module, generator=self.generator)
 
     def _shared(self, y: Any, company: Company) -> Any:
         """Targets of the result: shares of classes where the policy mixes, else as they came."""
@@ -516,6 +534,7 @@ def load_policy(
     unknown: str | None = None,
     categorical: Sequence[int] | None = None,
     n_classes: int | None = None,
+    generator: str | os.PathLike[str] = "gaussian",
 ) -> PolicyTransform:
     """Loads a policy as a transform for single samples and batches.
 
@@ -537,6 +556,9 @@ def load_policy(
         with `transform.fit(x, y)` before it is used.
       n_classes: Number of classes, for policies that mix samples or attack a model, unless targets
         come as shares of classes.
+      generator: For policies that synthesize: `gaussian`, `vae`, `gan`, a folder of images by
+        class, or `package.module:factory`, fitted with `transform.fit(x, y)` to the training
+        samples; or a file `.safetensors` that `save_generator` wrote.
 
     Raises:
       PolicySearchError: Naming every problem of the file, or the nearest known name.
@@ -553,7 +575,13 @@ def load_policy(
         unknown=unknown,
         categorical=categorical,
     )
-    return PolicyTransform(policy, seed, settings, n_classes)
+    transform = PolicyTransform(policy, seed, settings, n_classes)
+    transform.generator_kind = os.fspath(generator)
+    if transform.generator_kind.endswith(".safetensors"):
+        from policysearch.generators.files import load_generator
+
+        transform.generator = load_generator(Path(generator))
+    return transform
 
 
 class collate:  # noqa: N801 -- used like a function: collate_fn=policysearch.collate(policy)

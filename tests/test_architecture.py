@@ -14,7 +14,7 @@ FLOORS = (
     ("errors", "seeding", "resources", "files", "policy", "trial", "user_code", "costs"),
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
-    ("mixture", "draws", "modalities", "company", "transform", "data", "baselines"),
+    ("mixture", "draws", "modalities", "company", "transform", "data", "baselines", "generators"),
     ("metrics", "measures", "resampling", "estimates", "corruptions"),
     ("proxies",),
     ("objectives",),
@@ -41,7 +41,7 @@ ADAPTERS = {
     "soundfile": {"data"},
     "pyarrow": {"data"},
     "nibabel": {"data"},
-    "sklearn": {"data", "samplers"},
+    "sklearn": {"data", "generators", "samplers"},
     "ray": {"engines"},
 }
 

@@ -76,6 +76,25 @@ def test_probes_tell_what_an_attack_costs():
     assert losses[1] > losses[0] > -clean[np.arange(60), data.y].mean()
 
 
+def test_a_generator_sees_the_training_samples_of_its_network_only(monkeypatch):
+    from policysearch.generators import fit
+
+    seen, original = [], fit.fit_generator
+
+    def fitted(name, data, seed, classes):
+        seen.append(data.x)
+        return original(name, data, seed, classes)
+
+    monkeypatch.setattr(fit, "fit_generator", fitted)
+    data = data_of("image")
+    train, held = data.take(np.arange(16)), data.take(np.arange(16, 24))
+    proxy = settings_for(train).make(train, policy_of("image", "synthesize"), 2, 0)
+    proxy.fit()
+    proxy.predict_augmented(held, policy_of("image", "latent_mix"))
+    assert len(seen) == 1
+    assert np.array_equal(np.round(seen[0] * 255), train.x)
+
+
 def test_a_search_over_all_families_in_worker_processes(tmp_path, capsys):
     out = tmp_path / "run"
     words = ["search", "digits", "--space", "full", "--train-size", "40", "--trials", "4"]
@@ -84,7 +103,9 @@ def test_a_search_over_all_families_in_worker_processes(tmp_path, capsys):
     assert cli.main(words) == 0
     capsys.readouterr()
     verdict = json.loads((out / "verdict.json").read_text())
-    assert {"mixup", "fmix", "pgd", "hardest_of_k"} <= verdict["calibration"]["ops"].keys()
+    assert {"mixup", "fmix", "pgd", "hardest_of_k", "synthesize", "latent_mix"} <= verdict[
+        "calibration"
+    ]["ops"].keys()
     lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
     trials = [line for line in lines if str(line.get("key")).startswith("trial/")]
     assert {line["state"] for line in trials} <= {"complete", "pruned"}

@@ -61,7 +61,13 @@ class Batch:
 
 
 class Modality(abc.ABC):
-    """One kind of data, for a transform: from the user's samples to augmented ones and back."""
+    """One kind of data, for a transform: from the user's samples to augmented ones and back.
+
+    Attributes:
+      bounds: Least and largest value of `as_floats`, where there are such.
+    """
+
+    bounds: tuple[float | None, float | None] = (None, None)
 
     @abc.abstractmethod
     def take_in(self, x: Any, lengths: Any = None, y: Any = None) -> tuple[Batch, Restore]:

@@ -34,6 +34,8 @@ class ImageModality(TensorModality):
     Volumes are batches `(n, C, D, H, W)` in torch.
     """
 
+    bounds = (0.0, 1.0)
+
     def take_in(
         self,
         x: Any,

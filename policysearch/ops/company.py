@@ -1,13 +1,15 @@
-"""Operations for which a sample alone is not enough: it is mixed, or attacked.
+"""Operations for which a sample alone is not enough: it is mixed, attacked, or made anew.
 
 They are members of the same tables as all others, by kind of data, and stand in the same policies.
 They see whole batches (`policysearch.company`): mixing takes a partner from the batch and shares
-the target with it, adversarial operations ask the model that is being trained.
+the target with it, adversarial operations ask the model that is being trained, generative ones a
+generator that was fitted to the training samples.
 
 Sources: mixup = Zhang et al., 2018 (arXiv:1710.09412); CutMix = Yun et al., 2019
 (arXiv:1905.04899); ResizeMix = Qin et al., 2020 (arXiv:2012.11101); FMix = Harris et al., 2020
 (arXiv:2002.12047); FGSM = Goodfellow et al., 2015 (arXiv:1412.6572); PGD = Madry et al., 2018
-(arXiv:1706.06083); AdvAA = Zhang et al., Adversarial AutoAugment, 2020 (arXiv:1912.11188).
+(arXiv:1706.06083); AdvAA = Zhang et al., Adversarial AutoAugment, 2020 (arXiv:1912.11188);
+DeVries & Taylor, Dataset augmentation in feature space, 2017 (arXiv:1702.05538).
 """
 
 from __future__ import annotations
@@ -59,6 +61,23 @@ def _adversarial(unit: str, high: float, maximum: float) -> tuple[OpSpec, ...]:
     )  # fmt: skip
 
 
+def _generative(*, has_latent_mix: bool) -> tuple[OpSpec, ...]:
+    synthesize = OpSpec(
+        "synthesize", "generative",
+        "Makes another sample of the class, at temperature m; of half of the samples at most.",
+        "DeVries & Taylor; that synthetic samples stay the smaller part is ours",
+        units=("temperature",), n_draws=2, is_identity_at_low=False, needs_labels=True,
+        needs_fit=True,
+    )  # fmt: skip
+    latent_mix = OpSpec(
+        "latent_mix", "generative",
+        "Goes m of the way to another sample of the class and batch in latent space, or away.",
+        "DeVries & Taylor, section 3.2: 0.5", units=(FRACTION,), high=0.5, maximum=1.0,
+        is_signed=True, n_draws=1, needs_batch=True, needs_labels=True, needs_fit=True,
+    )  # fmt: skip
+    return (synthesize, latent_mix) if has_latent_mix else (synthesize,)
+
+
 #: By kind of data. On text only embeddings could be mixed, which a policy does not see.
 COMPANY_OPS: Mapping[str, tuple[OpSpec, ...]] = {
     "image": (
@@ -76,9 +95,10 @@ COMPANY_OPS: Mapping[str, tuple[OpSpec, ...]] = {
             "FMix, section 4: decay 3", 2,
         ),
         *_adversarial(FRACTION, 0.03, 1.0),
+        *_generative(has_latent_mix=True),
     ),
     "audio": (_MIXUP,),
-    "series": (_MIXUP, *_adversarial("std", 0.1, 10.0)),
+    "series": (_MIXUP, *_adversarial("std", 0.1, 10.0), *_generative(has_latent_mix=True)),
     "text": (),
-    "tabular": (_MIXUP,),
+    "tabular": (_MIXUP, *_generative(has_latent_mix=False)),
 }  # fmt: skip

@@ -84,7 +84,7 @@ def all_ops(modality: str) -> MappingProxyType[str, OpSpec]:
 
 
 def company_ops(policy: Policy) -> tuple[OpSpec, ...]:
-    """The operations of a policy that need whole batches or a model, each once."""
+    """The operations of a policy that need whole batches, a model or a generator, each once."""
     names = dict.fromkeys(call.op for _, call in policy.calls())
     table = {spec.name: spec for spec in COMPANY_OPS.get(policy.modality, ())}
     return tuple(table[name] for name in names if name in table)

@@ -28,6 +28,7 @@ class OpSpec:
         as it is.
       needs_labels: The op looks at the classes of the samples.
       needs_model: The op asks the model that is being trained.
+      needs_fit: The op draws from a generator that was fitted to training samples.
       changes_targets: The sample comes to belong to several classes, each to a share.
     """
 
@@ -47,6 +48,7 @@ class OpSpec:
     needs_batch: bool = False
     needs_labels: bool = False
     needs_model: bool = False
+    needs_fit: bool = False
     changes_targets: bool = False
 
     @property

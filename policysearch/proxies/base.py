@@ -70,11 +70,12 @@ class Proxy(Protocol):
         """
         ...
 
-    def company(self, y: Tensor, sizes: tuple[int, ...] = ()) -> Company:
-        """What operations on whole batches need: targets of classes `(n,)`, this network.
+    def company(self, y: Tensor, policy: Policy, sizes: tuple[int, ...] = ()) -> Company:
+        """What operations on whole batches need: targets, this network, a generator.
 
         Args:
-          y: Classes.
+          y: Classes, `(n,)`.
+          policy: Says whether a generator is needed; it is fitted once, to the training samples.
           sizes: Sizes of the batches that lie one after the other.
         """
         ...

@@ -41,7 +41,9 @@ def measure_op_costs(
             for i in range(N_TIMES):
                 started = time.perf_counter()
                 drawn = Drawer(policy, i).draw(np.arange(len(few)))
-                company = proxy.company(torch.from_numpy(few.y)) if company_ops(policy) else None
+                company = (
+                    proxy.company(torch.from_numpy(few.y), policy) if company_ops(policy) else None
+                )
                 proxy.augmented(few, drawn, policy, company)
                 least = min(least, time.perf_counter() - started)
             return least / len(few)

@@ -8,6 +8,7 @@ what makes two policies, and two ways of scoring them, comparable.
 from __future__ import annotations
 
 import abc
+import functools
 import io
 import math
 import time
@@ -21,11 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from policysearch.company import Company
+from policysearch.company import Company, fit_data
+from policysearch.data.columns import categorical_of
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawer, Drawn
 from policysearch.errors import InvalidValueError
+from policysearch.generators.base import Generator
 from policysearch.metrics import LogProbabilities
+from policysearch.modalities import Batch, modality_of
+from policysearch.modalities.tabular import TabularSettings
 from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
 from policysearch.seeding import derive_seed, generator
@@ -152,10 +157,25 @@ class TorchProxy(abc.ABC):
         del lengths
         return self.logits(x)
 
-    def company(self, y: Tensor, sizes: tuple[int, ...] = ()) -> Company:
-        """What operations on whole batches need: targets, batches, this network."""
+    def company(self, y: Tensor, policy: Policy, sizes: tuple[int, ...] = ()) -> Company:
+        """What operations on whole batches need (see `Proxy`)."""
+        generator = self._generator if any(s.needs_fit for s in company_ops(policy)) else None
         targets = F.one_hot(y.to(self.device), self._train.n_classes).float()
-        return Company(targets, sizes, self.answer, self.network)
+        return Company(targets, sizes, self.answer, self.network, generator)
+
+    @functools.cached_property
+    def _generator(self) -> Generator:
+        """Fitted to the samples that this network is trained on, and to no others."""
+        from policysearch.generators.fit import fit_generator
+
+        train = self._train
+        modality = modality_of(train.modality)
+        facts = TabularSettings(
+            tuple(np.flatnonzero(categorical_of(train.columns or ())).tolist())
+        )
+        batch = Batch(torch.from_numpy(np.array(train.x)), train.lengths, None, facts)
+        data = fit_data(modality, batch, train.y, train.n_classes)
+        return fit_generator("gaussian", data, derive_seed(self._seed, "generator"), train.classes)
 
     def logits(self, x: Tensor) -> Tensor:
         """What the network says of inputs, `(n, n_classes)`."""
@@ -257,7 +277,7 @@ class TorchProxy(abc.ABC):
         drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(np.arange(len(copies)))
         company = None
         if company_ops(policy):
-            company = self.company(torch.from_numpy(copies.y).to(self.device))
+            company = self.company(torch.from_numpy(copies.y), policy)
         return self.predict(self.augmented(copies, drawn, policy, company)), copies.y
 
     @property
@@ -310,7 +330,7 @@ class TorchProxy(abc.ABC):
         drawn = drawer.draw(indices, visits, (epochs + 0.5) / self._n_epochs)
         y = self._y[torch.from_numpy(indices).to(self.device)]
         sizes = [len(part.indices) for part in block]
-        company = self.company(y, tuple(sizes)) if self._mixes else None
+        company = self.company(y, self._policy, tuple(sizes)) if self._mixes else None
         x = self.training_inputs(indices, drawn, company)
         if company is not None and company.targets is not None:
             y = company.targets

@@ -113,6 +113,8 @@ COMPANY_PHRASES: dict[str, str] = {
     "fmix": "take {m} of the pixels from another image in cloudy patches, targets in proportion",
     "fgsm": "move all values by {m} to where the model's loss grows",
     "pgd": "move all values by {m} to where the model's loss grows, in three steps",
+    "synthesize": "make another sample of its class, at a temperature of {m}, half of the time",
+    "latent_mix": "go {m} of the way to a sample of its class in latent space, or away",
     "hardest_of_k": "make {m} with the ops before it and keep the hardest",
 }
 _PHRASES = {

@@ -67,8 +67,8 @@ def transform_of(policy, **options):
 
 def applied(policy, x, y, **options):
     transform = transform_of(policy, **options)
-    if policy.modality == "tabular":
-        transform.fit(waves("tabular", 20), torch.arange(20) % N_CLASSES)
+    if policy.modality != "audio":
+        transform.fit(waves(policy.modality, 20), torch.arange(20) % N_CLASSES)
     needs_model = any(all_ops(policy.modality)[c.op].needs_model for _, c in policy.calls())
     return transform(x, y, model=model_for(policy.modality) if needs_model else None)
 
@@ -98,7 +98,7 @@ def test_contract(modality, name):
 def test_the_weakest_is_the_identity_where_declared(modality, name):
     x, y = waves(modality), torch.arange(6) % N_CLASSES
     out, targets = applied(policy_of(modality, at(modality, name, 0.0)), x, y)
-    assert torch.equal(out, x)
+    assert torch.equal(out, x) == all_ops(modality)[name].is_identity_at_low
     hard = targets.argmax(dim=1) if targets.ndim == 2 else targets
     assert torch.equal(hard, y)
 
@@ -257,6 +257,33 @@ def test_evaluation_changes_nothing():
     out, targets = transform(x, y)
     assert out is x
     assert targets is y
+
+
+def test_half_of_the_samples_stay_real_and_what_is_made_is_of_the_class():
+    y = torch.arange(200) % 2
+    x = (0.2 + 0.5 * y.view(-1, 1, 1, 1) + 0.1 * waves("image", 200)).clamp(0, 1)
+    transform = policysearch.load_policy(policy_of("image", at("image", "synthesize", 0.5)))
+    transform.n_classes = 2
+    out, same = transform.fit(x, y)(x, y)
+    is_new = (out != x).flatten(1).any(dim=1)
+    assert 0.3 < is_new.float().mean() < 0.7
+    assert torch.equal(same, y)
+    assert torch.equal(out.mean(dim=(1, 2, 3)) > 0.5, y == 1)
+
+
+def test_an_exported_generator_is_used_and_a_missing_one_is_named(tmp_path):
+    from policysearch.generators.files import save_generator
+
+    x, y = waves("image", 40), torch.arange(40) % N_CLASSES
+    policy = policy_of("image", at("image", "synthesize", 0.5), at("image", "latent_mix", 1.0))
+    with pytest.raises(InvalidValueError, match=r"transform\.fit\(x, y\)"):
+        transform_of(policy)(x, y)
+    fitted = transform_of(policy).fit(x, y)
+    save_generator(fitted.generator, tmp_path / "made.safetensors")
+    loaded = transform_of(policy, generator=tmp_path / "made.safetensors")
+    assert torch.equal(fitted(x, y)[0], loaded(x, y)[0])
+    with pytest.raises(InvalidValueError, match="shape"):
+        loaded(x[:, :, :8], y)
 
 
 def test_mixing_stays_within_each_batch():

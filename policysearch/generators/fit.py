@@ -1,0 +1,63 @@
+"""One way to get any generator: by kind, by a folder of images, by a function of the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from policysearch.errors import GeneratorError, unknown_name
+from policysearch.generators.base import FitData, Generator
+
+#: Generators that are fitted here.
+KINDS = ("gaussian", "vae", "gan")
+
+
+def fit_generator(
+    kind_or_name_or_folder: str, data: FitData, seed: int, classes: Sequence[str]
+) -> Generator:
+    """Fits a generator to training samples.
+
+    Args:
+      kind_or_name_or_folder: One of `KINDS`; a folder of synthetic images by class; or
+        `package.module:factory` or `file.py:factory`.
+      data: Training samples.
+      seed: Of whatever is random.
+      classes: Names of the classes, in the order of their numbers.
+
+    Raises:
+      GeneratorError: For an unknown kind, or where the generator does not do what it must.
+    """
+    name = kind_or_name_or_folder
+    if len(classes) != data.n_classes:
+        raise GeneratorError(
+            f"`classes` must name {data.n_classes} classes, got {len(classes)} names."
+        )
+    if name in KINDS:
+        return _fitter(name)(data, seed)
+    if os.path.isdir(name):  # of names that are no paths, too, it says so without an error
+        from policysearch.generators.folder import read_folder
+
+        return read_folder(Path(name), data, classes)
+    if ":" in name:
+        from policysearch.generators.user import fit_user
+
+        return fit_user(name, data, seed)
+    raise GeneratorError(
+        f"{unknown_name('generator', name, KINDS)} A folder of images by class must exist; a "
+        "function is named as `package.module:factory` or `file.py:factory`."
+    )
+
+
+def _fitter(kind: str) -> Callable[[FitData, int], Generator]:
+    if kind == "gaussian":
+        from policysearch.generators.gaussian import fit_gaussian
+
+        return fit_gaussian
+    if kind == "vae":
+        from policysearch.generators.vae import fit_vae
+
+        return fit_vae
+    from policysearch.generators.gan import fit_gan
+
+    return fit_gan
