@@ -28,7 +28,7 @@ from policysearch.ops.spec import OpSpec
 from policysearch.ops.stages import StageGroup, stage_groups
 from policysearch.policy import Policy
 
-#: Samples that an operation `synthesize` replaces at most, as a share.
+#: Samples that a stage with `synthesize` replaces at most, as a share.
 MAX_SYNTHETIC = 0.5
 
 

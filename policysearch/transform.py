@@ -163,8 +163,8 @@ class PolicyTransform(torch.nn.Module):
 
         `synthesize` and `latent_mix` do, whose generator is fitted here; `tfidf_substitute` does,
         which draws from the words of the training texts, and all operations on tables, which
-        measure by their columns; others take no notice. Give training
-        samples only: what is learned from test samples leaks.
+        measure by their columns; others take no notice. Give training samples only: what is
+        learned from test samples leaks.
 
         Args:
           x: All training samples, see the class.

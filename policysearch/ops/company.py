@@ -64,7 +64,7 @@ def _adversarial(unit: str, high: float, maximum: float) -> tuple[OpSpec, ...]:
 def _generative(*, has_latent_mix: bool) -> tuple[OpSpec, ...]:
     synthesize = OpSpec(
         "synthesize", "generative",
-        "Makes another sample of the class, at temperature m; of half of the samples at most.",
+        "Makes another sample of the class, at temperature m; for half of the samples at most.",
         "DeVries & Taylor; that synthetic samples stay the smaller part is ours",
         units=("temperature",), n_draws=2, is_identity_at_low=False, needs_labels=True,
         needs_fit=True,

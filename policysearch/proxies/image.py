@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from policysearch.company import Company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawn
+from policysearch.modalities.image import MODALITY
 from policysearch.policy import Policy
 from policysearch.proxies.training import TorchProxy, TrainingConfig, check_device
 from policysearch.seeding import derive_seed
@@ -114,8 +115,7 @@ def _tensor(array: NDArray[Any]) -> Tensor:
 
 def to_unit(x: Tensor) -> Tensor:
     """Images of any accepted dtype as float32 in [0, 1]."""
-    scale = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(x.dtype, 1.0)
-    return x.to(torch.float32) / scale
+    return MODALITY.as_floats(x)
 
 
 class ImageProxy(TorchProxy):
