@@ -61,6 +61,22 @@ def test_targets_of_a_batch_are_shared_or_stay(name):
         assert bool((y.max(dim=1).values < 1).any()) == (name == "mixup")
 
 
+def test_a_batch_is_attacked_when_its_turn_comes(monkeypatch):
+    data = data_of("image", 60)
+    proxy = settings_for(data).make(data, policy_of("image", "fgsm"), 2, 0)
+    asked, original = [], proxy.answer
+
+    def answer(x, lengths=None):
+        asked.append(len(x))
+        return original(x, lengths)
+
+    monkeypatch.setattr(proxy, "answer", answer)
+    batches = proxy._batches(range(2))
+    for n in range(1, 4):  # the network has changed by the next one
+        next(batches)
+        assert len(asked) == n
+
+
 def test_probes_tell_what_an_attack_costs():
     data = data_of("image", 60)
     none = Policy((), "image", "image-1")

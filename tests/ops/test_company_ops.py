@@ -157,6 +157,17 @@ def test_series_are_mixed_within_their_lengths():
     assert targets.max(axis=1).min() < 0.9
 
 
+def test_targets_of_series_follow_the_steps_that_were_mixed():
+    x, y = samples("series"), torch.arange(6)
+    lengths = np.array([30, 10, 30, 20, 5, 30])
+    policy = policy_of("series", at("series", "mixup", 1.0))
+    out, targets = policysearch.load_policy(policy, n_classes=6)(x, y, lengths=lengths)
+    for i, length in enumerate(lengths):
+        mean = out[i, :, :length].double().mean()
+        torch.testing.assert_close(mean, (targets[i].double() * y / 10).sum(), atol=1e-5, rtol=0)
+    assert targets.diagonal().max() > 0.6, "a short partner must count for less"
+
+
 def test_categories_are_taken_from_one_of_both():
     transform = policysearch.load_policy(
         policy_of("tabular", at("tabular", "mixup", 1.0)), categorical=[1], n_classes=2
@@ -205,6 +216,24 @@ def test_the_hardest_version_is_kept_but_for_outliers():
     loss = nn.functional.cross_entropy
     assert loss(model(hard), y) > loss(model(once), y) + 0.01
     assert not torch.equal(hard, once)
+
+
+def test_versions_that_have_lost_their_class_are_not_kept():
+    x, y = torch.full((200, 1, 4, 4), 0.1), torch.zeros(200, dtype=torch.int64)
+    rarely = Stage((OpCall("invert"),), 0.02)  # such a version has by far the highest loss
+    keep = Stage((at("image", "hardest_of_k", 1.0),))
+
+    def n_bright(*stages):
+        policy = Policy((SubPolicy(stages),), "image", "image-1")
+        transform = policysearch.load_policy(policy, n_classes=2)
+        out, _ = transform(
+            x, y, model=lambda z: torch.stack([-9 * z.mean((1, 2, 3))] * 2, 1) * tilt
+        )
+        return int((out.mean(dim=(1, 2, 3)) > 0.5).sum())
+
+    tilt = torch.tensor([1.0, -1.0])
+    assert n_bright(rarely) > 0
+    assert n_bright(rarely, keep) == 0
 
 
 def test_what_is_missing_is_named():
