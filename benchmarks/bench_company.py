@@ -1,8 +1,10 @@
-"""Claim to be tested: mixing samples, and asking the model in training, help beyond simple ops.
+"""Claim to be tested: mixing samples, asking the model in training, and a generator help too.
 
 Compares, with paired seeds and the same proxy network, two stages of simple operations as in
 UniformAugment (*simple*) with the same and one more stage, half of the time: of operations that
-mix (*mixing*), that ask the model (*adversarial*), or of both (*all*). No policy is searched here.
+mix (*mixing*), that ask the model (*adversarial*), that draw from a generator which is fitted to
+the samples of the training (*generative*: Gaussian), or of all three (*all*). No policy is
+searched here.
 The imbalanced variants keep a tenth of the samples of every second class.
 
     python benchmarks/bench_company.py digits digits-imbalanced
@@ -61,7 +63,8 @@ def arms() -> dict[str, Policy]:
         "simple": simple,
         "mixing": more("mixing"),
         "adversarial": more("adversarial"),
-        "all": more("mixing", "adversarial"),
+        "generative": more("generative"),
+        "all": more("mixing", "adversarial", "generative"),
     }
 
 
