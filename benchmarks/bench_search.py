@@ -10,7 +10,8 @@ The seeds are 1, 2, 3, ...: none was chosen for its result.
     python benchmarks/bench_search.py fashion --data fashion_mnist.npz --runs runs/
     python benchmarks/bench_search.py digits-100 --longer --runs runs/   # twice the epochs
 
-Runs that are kept (`--runs`) are gone on with, not repeated.
+Runs that are kept (`--runs`) are gone on with, and draws that the result file holds are not
+repeated: delete it to begin anew.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ class Case:
 
 
 CASES = {
-    "digits-100": Case("digits", 5, ("--train-size", "100")),
-    "digits-300": Case("digits", 2, ("--train-size", "300")),
+    "digits-100": Case("digits", 10, ("--train-size", "100")),
+    "digits-300": Case("digits", 5, ("--train-size", "300")),
     "fashion": Case(None, 1, ("--train-size", "1000")),
-    # As many seeds and epochs as two cores bear in an hour.
+    # As many epochs as two cores bear in an hour and a half.
     "cifar10": Case(
         None,
         1,
         (
-            *("--train-size", "4000", "--verdict-seeds", "4", "--epochs", "20"),
+            *("--train-size", "4000", "--verdict-seeds", "10", "--epochs", "20"),
             *("--trials", "12", "--candidates", "4", "--confirm-seeds", "3"),
         ),
     ),
@@ -177,9 +178,13 @@ def measure(words: argparse.Namespace, case: Case, data: str, folder: Path) -> N
     """Runs a case draw by draw and writes `results/search_<case>.json`."""
     options = QUICK if words.quick else case.options
     n_draws = 2 if words.quick else words.draws or case.draws
+    path = RESULTS / f"search_{words.case.replace('-', '_')}.json"
+    known = json.loads(path.read_text()) if path.exists() and not words.quick else {"runs": []}
+    measured = {run["seed"]: run for run in known["runs"]}
     runs = []
     for draw in range(1, n_draws + 1):
-        runs.append(one_search(data, list(options), draw, folder / str(draw)))
+        kept = None if (folder / str(draw)).exists() else measured.get(draw)
+        runs.append(kept or one_search(data, list(options), draw, folder / str(draw)))
         print(f"draw {draw}: {runs[-1]['sentence']}", flush=True)
     shown = data if case.data else Path(data).name
     result = {
@@ -191,11 +196,12 @@ def measure(words: argparse.Namespace, case: Case, data: str, folder: Path) -> N
         "summary": summary(runs),
         "runs": runs,
     }
+    if "longer" in known:
+        result["longer"] = known["longer"]
     if words.longer:
         result["longer"] = twice_as_long(data, options, folder / "1")
     print(json.dumps(result["summary"], indent=1))
     if not words.quick:
-        path = RESULTS / f"search_{words.case.replace('-', '_')}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
 
 
