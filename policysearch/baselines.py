@@ -7,6 +7,8 @@ images; on smaller ones they are scaled to the same fraction of the side.
 TrivialAugment and RandAugment are published for images. For other kinds of data, and for spaces
 with a default policy of their own, they are the same rules over the operations and ranges of the
 search space.
+
+No search-free policy draws from a generator, which is no part of those that are published.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ def baseline_policies(space: SearchSpace, side: int = _PUBLISHED_SIDE) -> dict[s
       space: Gives UniformAugment its ops and ranges, and all arms their kernels.
       side: Shorter side of images in pixels.
     """
+    space = _without_generator(space)
     if space.modality != "image" or space.default_policy is not None:
         return _policies_of(space)
     policies = {}
@@ -50,6 +53,11 @@ def baseline_policies(space: SearchSpace, side: int = _PUBLISHED_SIDE) -> dict[s
         )
     policies["uniformaugment"] = space.uniform_policy()
     return policies
+
+
+def _without_generator(space: SearchSpace) -> SearchSpace:
+    ops = space.ops_with_generator
+    return space.without(ops) if 0 < len(ops) < len(space.ops) else space
 
 
 def _policies_of(space: SearchSpace) -> dict[str, Policy]:
@@ -78,8 +86,10 @@ def random_like(policy: Policy, space: SearchSpace, rng: np.random.Generator) ->
 
     Numbers of sub-policies, stages and choices stay; ops, magnitude ranges, weights and
     probabilities are drawn from the space, and so is the strength at each knot of a schedule.
-    Equal stages stay equal.
+    Equal stages stay equal. A generator is drawn from where the policy draws from one.
     """
+    if not {call.op for _, call in policy.calls()}.intersection(space.ops_with_generator):
+        space = _without_generator(space)
     drawn: dict[Stage, Stage] = {}
     subs = []
     for sub in policy.sub_policies:

@@ -75,6 +75,11 @@ class SearchConfig(BaseModel):
       background: Folder of recordings that `background_mix` adds; `None`: the training clips.
       class_weights: `balanced`: every class is trained on equally often, and counts equally in the
         validation loss; `none`: as often as it occurs.
+      generator: What `synthesize` and `latent_mix` draw from, fitted to the samples of each
+        training: `gaussian`, `vae`, `gan`, a folder of synthetic images by class, or the user's
+        `package.module:factory`.
+      export_generators: Write the generator of an exported policy that needs one beside it, fitted
+        to all training samples, with a report on what it has memorised.
       sampler: Refines after warm start and combination.
       strategy: How single operations are judged first: by trainings (`screened`) or by forward
         passes (`calibrated`), which is cheaper. Or a schedule by population based training
@@ -165,6 +170,8 @@ class SearchConfig(BaseModel):
     thesaurus: str | None = None
     background: str | None = None
     class_weights: Literal["none", "balanced"] = "none"
+    generator: str = "gaussian"
+    export_generators: bool = False
     epochs: Count | None = None
     search_epochs: Count | None = None
     search_anyway: bool = False
@@ -305,7 +312,7 @@ _NOT_FOR_OWN = {
     **dict.fromkeys(
         (
             *("train_size", "val_share", "folds", "group_pattern", "skip_bad", "split_seed"),
-            *("thesaurus", "background", "class_weights"),
+            *("thesaurus", "background", "class_weights", "generator", "export_generators"),
         ),
         "your training reads and splits the data itself",
     ),

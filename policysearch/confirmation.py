@@ -16,6 +16,7 @@ from scipy import stats
 
 from policysearch.config import SearchConfig
 from policysearch.engines.base import Engine
+from policysearch.errors import RunError
 from policysearch.headroom import Headroom, headroom
 from policysearch.policy import Policy
 from policysearch.problems.base import Problem
@@ -99,9 +100,19 @@ class Confirmation:
         return float(np.mean(seconds)) if seconds else None
 
     def run_candidates(self, engine: Engine, trials: Sequence[Trial]) -> Selection:
-        """Trains the best trials beside the search-free policies and chooses among them all."""
+        """Trains the best trials beside the search-free policies and chooses among them all.
+
+        Raises:
+          RunError: When no trial has found a policy with a score.
+        """
         config = self._run.config
         arms = pick_candidates(trials, config.candidates, self._baselines.values())
+        if not arms:
+            reasons = [t.outcome.message.strip() for t in trials if t.outcome.state == "failed"]
+            raise RunError(
+                f"None of the {len(trials)} trials has a score for a policy of its own."
+                + (f" {len(reasons)} failed, the last one so: {reasons[-1]}" if reasons else "")
+            )
         n_folds = self._problem.n_folds
         whole = config.weighs_cost  # a cheap policy may be worse than the others, and stays
         survivors = [len(arms)] * self._n_rounds if whole else halving(len(arms), self._n_rounds)

@@ -177,7 +177,8 @@ class FailuresInARow:
     """Stops a run whose setup is broken: too many tasks failed, one after the other.
 
     These failures say nothing about their policies. They become void, so that `resume` tries them
-    again when the setup is mended.
+    again when the setup is mended. Those of a generator are the fault of the policies that ask it,
+    and count for nothing.
     """
 
     def __init__(self, run: Run) -> None:
@@ -188,6 +189,8 @@ class FailuresInARow:
         """Takes notice of all that ended together; raises `RunError` with the reason at enough."""
         outcome = None
         for key, outcome in ended:
+            if outcome.failure == "generator":
+                continue
             self._keys = [*self._keys, key] if outcome.state == "failed" else []
         if outcome is None or len(self._keys) < MAX_FAILURES_IN_A_ROW:
             return

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -171,6 +171,18 @@ class SearchSpace:
                 "Add others to the space."
             )
         return dataclasses.replace(self, ops=kept)
+
+    def without(self, ops: Collection[str]) -> SearchSpace:
+        """The space without some of its operations; at least one must be left."""
+        kept = tuple(entry for entry in self.ops if entry.op not in ops)
+        if not kept:
+            raise InvalidValueError(f"No op of space '{self.name}' is left. Add others to it.")
+        return dataclasses.replace(self, ops=kept)
+
+    @property
+    def ops_with_generator(self) -> tuple[str, ...]:
+        """Operations that draw from a generator."""
+        return tuple(entry.op for entry in self.ops if self.spec(entry.op).needs_fit)
 
     def gentler(self, strength: float) -> SearchSpace:
         """The space with every magnitude range cut to this share of it, from its weak end."""

@@ -17,7 +17,7 @@ Rung = Literal["search", "confirm", "verdict"]
 State = Literal["complete", "pruned", "failed"]
 #: Begins the origin of a policy that is what a strategy has found: no other is confirmed.
 FINAL = "final:"
-FailureKind = Literal["error", "crash", "timeout", "memory", "not_finite"]
+FailureKind = Literal["error", "crash", "timeout", "memory", "not_finite", "generator"]
 
 
 class NotFiniteError(InvalidValueError):

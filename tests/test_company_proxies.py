@@ -93,15 +93,16 @@ def test_probes_tell_what_an_attack_costs():
 
 
 def test_a_generator_sees_the_training_samples_of_its_network_only(monkeypatch):
-    from policysearch.generators import fit
+    from policysearch.proxies import generators
 
-    seen, original = [], fit.fit_generator
+    seen, original = [], generators.fit_generator
 
     def fitted(name, data, seed, classes):
         seen.append(data.x)
         return original(name, data, seed, classes)
 
-    monkeypatch.setattr(fit, "fit_generator", fitted)
+    monkeypatch.setattr(generators, "fit_generator", fitted)
+    generators._outcome.cache_clear()
     data = data_of("image")
     train, held = data.take(np.arange(16)), data.take(np.arange(16, 24))
     proxy = settings_for(train).make(train, policy_of("image", "synthesize"), 2, 0)
@@ -123,5 +124,97 @@ def test_a_search_over_all_families_in_worker_processes(tmp_path, capsys):
         "calibration"
     ]["ops"].keys()
     lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
-    trials = [line for line in lines if str(line.get("key")).startswith("trial/")]
+    trials = [line for line in lines if line.get("event") == "trial"]
+    assert len(trials) == 4
     assert {line["state"] for line in trials} <= {"complete", "pruned"}
+
+
+POISONED = """
+import time
+import numpy as np
+
+class Own:
+    def __init__(self, x, y, kind):
+        self.shape, self.kind = x.shape[1:], kind
+
+    def sample(self, label, n, temperature, rng):
+        out = rng.random((n, *self.shape))
+        if self.kind == "nan":
+            out[0] = np.nan
+        return out
+
+def nan(x, y, n_classes, seed):
+    return Own(x, y, "nan")
+
+def of_all_only(x, y, n_classes, seed):
+    if len(x) < 30:
+        raise RuntimeError("too few samples")
+    return Own(x, y, "")
+
+def hangs(x, y, n_classes, seed):
+    time.sleep(600)
+
+def dies(x, y, n_classes, seed):
+    import os
+    os._exit(3)
+"""
+QUICK = [
+    *("--train-size", "40", "--trials", "4", "--epochs", "1", "--candidates", "1", "--folds", "2"),
+    *("--confirm-seeds", "1", "--verdict-seeds", "2", "--search-anyway", "--workers", "2"),
+]
+SPACE = """
+format: policysearch.space
+version: 1
+method: opwise
+n_ops: [1, 2]
+ops: [{op: rotate, high: 10}, {op: brightness}, {op: synthesize}]
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with generators of a user's and a space that wants one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(POISONED)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return tmp_path
+
+
+def searched(factory, *more):
+    words = ["search", "digits", "--space", "space.yaml", "--generator", f"own.py:{factory}"]
+    return cli.main([*words, *QUICK, "--out", "run", *more])
+
+
+def test_a_generator_that_fails_is_left_out_of_the_search_with_the_reason(own, capsys):
+    assert searched("nan") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "synthesize is left out: Samples of generator 'own.py:nan' must be finite" in said
+    provenance = json.loads((own / "run" / "policy.json").read_text())["provenance"]
+    assert "must be finite" in provenance["generator_failed"]
+    assert provenance["generator"] == "own.py:nan"
+
+
+def test_a_generator_that_fails_in_a_training_fails_its_trial_with_the_reason(own, capsys):
+    # It works with all search data, on which it is tried, and with no fold.
+    assert searched("of_all_only", "--strategy", "random", "--trials", "6", "--seed", "1") == 0
+    capsys.readouterr()
+    lines = [json.loads(line) for line in (own / "run" / "ledger.jsonl").read_text().splitlines()]
+    trials = [line for line in lines if line.get("event") == "trial"]
+    failed = [line for line in trials if line["state"] == "failed"]
+    assert failed
+    assert len(failed) < len(trials)
+    assert all("too few samples" in line["message"] for line in failed)
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [("hangs", "must answer within 3 seconds"), ("dies", "ended with code 3")],
+)
+def test_a_generator_that_hangs_or_dies_is_an_error(own, factory, reason):
+    from policysearch.errors import GeneratorError
+    from policysearch.generators.base import FitData
+    from policysearch.generators.user import fit_user
+
+    data = FitData(np.zeros((4, 1, 2, 2), np.float32), np.array([0, 0, 1, 1]), 2, 0.0, 1.0)
+    with pytest.raises(GeneratorError, match=reason):
+        fit_user(f"own.py:{factory}", data, 0, max_seconds=3.0 if factory == "hangs" else 60.0)

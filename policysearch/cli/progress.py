@@ -70,8 +70,9 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
     kind = event["event"]
     if kind == "data":
         return [f"Data: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
-    if kind == "training":
-        return [f"Training: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
+    if kind in {"training", "generator"}:
+        told = f"{kind.capitalize()}: {event['text'].rstrip('.')}."
+        return [told, *(f"Note: {n}" for n in event.get("notices", ()))]
     if kind == "plan":
         return _plan_lines(event)
     if kind == "headroom":

@@ -70,6 +70,12 @@ def data_options(command: Command) -> Command:
             "--background", metavar="FOLDER", help="Recordings that background_mix adds to clips."
         ),
         click.option(
+            "--generator",
+            metavar="NAME",
+            help="What synthesize and latent_mix draw from: gaussian, vae, gan, a folder of "
+            "synthetic images by class, or your package.module:factory.  [default: gaussian]",
+        ),
+        click.option(
             "--class-weights",
             type=click.Choice(["none", "balanced"]),
             default="none",

@@ -30,6 +30,7 @@ from policysearch.cli.run_options import (
         "policysearch search wine    # built in, like digits and breast_cancer",
         "policysearch search photos/ --engine ray --ray-address head:6379 --workers 8",
         "policysearch search reviews.csv    # columns text and label",
+        "policysearch search photos/ --space full --generator vae",
         "policysearch search words/ --group-pattern '_([a-z]+)_'    # sounds",
         "policysearch search ArrowHead/    # time series, a folder of .ts files",
         "policysearch search my_package.training:train --objective function",
@@ -83,6 +84,12 @@ from policysearch.cli.run_options import (
     "--search-anyway",
     is_flag=True,
     help="Search also where no head-room is found.",
+)
+@click.option(
+    "--export-generators",
+    is_flag=True,
+    help="Write the generator beside a policy that needs one, with a report on what it has "
+    "memorised. It can give training samples away: docs/privacy.md.",
 )
 @click.option("--no-prune", is_flag=True, help="Train every trial on every fold.")
 @click.option(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from policysearch.engines.guardian import begin_guarded
 from policysearch.engines.packing import mapped
+from policysearch.errors import GeneratorError
 from policysearch.trial import FailureKind, NotFiniteError, Outcome, Task
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def evaluate(objective: Objective, task: Task) -> bytes:
         return _packed(_plain(objective.evaluate(task)))
     except NotFiniteError as error:
         return _failed("not_finite", str(error))
+    except GeneratorError as error:
+        return _failed("generator", str(error))
     except MemoryError:
         return _failed("memory", f"Out of memory.\n{_traceback()}")
     except (Exception, SystemExit):

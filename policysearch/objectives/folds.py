@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from policysearch.data.dataset import Dataset
 from policysearch.data.splits import SearchData
+from policysearch.errors import GeneratorError
 from policysearch.metrics import class_hits, scores
 from policysearch.policy import Policy
 from policysearch.proxies.base import Proxy, ProxySettings
@@ -38,7 +39,7 @@ class Folds:
         """Metrics on clean held-out samples, and under every probe (see `Task`).
 
         Where there are probes, hits are told by class as well, those of copies of one sample as
-        their mean.
+        their mean. A probe whose generator fails gives none.
         """
         held = self.validation(fold)
         predicted, is_balanced = proxy.predict(held), self._proxy.balanced
@@ -46,7 +47,10 @@ class Folds:
         if probes:
             metrics |= class_hits(predicted, held.y)
         for name, policy in probes.items():
-            predicted, y = proxy.predict_augmented(held, policy)
+            try:
+                predicted, y = proxy.predict_augmented(held, policy)
+            except GeneratorError:  # its operation is not probed, and so not in a design
+                continue
             share = len(held) / len(y)
             seen = scores(predicted, y, is_balanced=is_balanced)
             seen |= {key: share * n for key, n in class_hits(predicted, y).items()}

@@ -19,7 +19,8 @@ from policysearch.data.dataset import Dataset
 from policysearch.data.duplicates import split_duplicates
 from policysearch.data.source import load_source
 from policysearch.data.splits import Splits, make_splits
-from policysearch.errors import InvalidValueError
+from policysearch.errors import GeneratorError, InvalidValueError
+from policysearch.generators.fit import KINDS
 from policysearch.measures import measure_of
 from policysearch.objectives.base import Objective
 from policysearch.objectives.choose import OBJECTIVES, objective_for
@@ -31,9 +32,11 @@ from policysearch.problems.extras import proxy_extras
 from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
 from policysearch.proxies.checkpoint import file_digest
 from policysearch.proxies.costs import measure_op_costs
+from policysearch.proxies.generators import chosen_generator, generator_for
 from policysearch.proxies.training import TrainingConfig
 from policysearch.run import Progress
 from policysearch.samplers.strategies import STRATEGIES
+from policysearch.seeding import derive_seed
 from policysearch.space import SearchSpace
 from policysearch.user_code import find_function, source_digest
 
@@ -50,6 +53,7 @@ class DatasetProblem:
 
     def __init__(self, config: SearchConfig, progress: Progress) -> None:
         self._config = config
+        self._progress = progress
         self.measure = measure_of(config.metric)
         self.splits = load_splits(config, progress)
         train = self.splits.final.train
@@ -87,7 +91,24 @@ class DatasetProblem:
                 f"holds {self.modality} data. Leave --space out, or give one of: policysearch "
                 "spaces"
             )
-        return space.restricted_to(self.splits.final.train.n_channels)
+        return self._with_generator(space.restricted_to(self.splits.final.train.n_channels))
+
+    def _with_generator(self, space: SearchSpace) -> SearchSpace:
+        """Drops operations whose generator, the user's own, fails on the search data."""
+        name, ops = self._config.generator, space.ops_with_generator
+        if name in KINDS or not ops:
+            return space
+        told = f"generator '{name}', for {', '.join(ops)}"
+        self._progress({"event": "generator", "text": f"fitting {told}"})
+        try:
+            generator_for(self.splits.search.train, cast(TrainingConfig, self._proxy).generator)
+        except GeneratorError as error:
+            left = space.without(ops)
+            told = f"{', '.join(ops)} {'is' if len(ops) == 1 else 'are'} left out: {error}"
+            self._progress({"event": "generator", "text": told})
+            self._extras["generator_failed"] = str(error)
+            return left
+        return space
 
     def baselines(self, space: SearchSpace) -> dict[str, Policy]:
         """The search-free policies (see `Problem`)."""
@@ -166,10 +187,17 @@ def _proxy_settings(
         )
         told = {"event": "training", "text": f"the network {config.network}", "notices": notices}
         progress(told)
+    changes: dict[str, Any] = {}
     if config.class_weights == "balanced":
-        balanced = dataclasses.replace(cast(TrainingConfig, settings), balanced=True)
-        return cast(ProxySettings, balanced), identity | {"classes": "balanced"}
-    return settings, identity
+        changes["balanced"] = True
+        identity |= {"classes": "balanced"}
+    choice = chosen_generator(config.generator, derive_seed(config.seed, "generator"))
+    if choice.name != SearchConfig.model_fields["generator"].default:
+        identity |= {"generator": choice.name}
+        identity |= {"generator_code": choice.code} if choice.code else {}
+    changes["generator"] = choice
+    changed = dataclasses.replace(cast(TrainingConfig, settings), **changes)
+    return cast(ProxySettings, changed), identity
 
 
 def _identity(config: SearchConfig) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Proxy(Protocol):
 
         Args:
           y: Classes, `(n,)`.
-          policy: Says whether a generator is needed; it is fitted once, to the training samples.
+          policy: Says whether a generator is needed; it is fitted to the training samples.
           sizes: Sizes of the batches that lie one after the other.
         """
         ...
@@ -97,6 +97,7 @@ class ProxySettings(Protocol):
 
     Attributes:
       balanced: Every class is trained on equally often, and counts equally in validation.
+      generator: What operations that need a generator draw from.
     """
 
     @property

@@ -8,12 +8,11 @@ what makes two policies, and two ways of scoring them, comparable.
 from __future__ import annotations
 
 import abc
-import functools
 import io
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,17 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from policysearch.company import Company, fit_data
-from policysearch.data.columns import categorical_of
+from policysearch.company import Company
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawer, Drawn
 from policysearch.errors import InvalidValueError
-from policysearch.generators.base import Generator
 from policysearch.metrics import LogProbabilities
-from policysearch.modalities import Batch, modality_of
-from policysearch.modalities.tabular import TabularSettings
 from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
+from policysearch.proxies.generators import GeneratorChoice, generator_for
 from policysearch.seeding import derive_seed, generator
 
 _Indices = NDArray[np.int64]
@@ -57,6 +53,7 @@ class TrainingConfig:
       batch_size: Samples of a step; batches of an epoch are of nearly equal size.
       learning_rate: Peak of the one-cycle schedule (SGD, Nesterov momentum 0.9).
       balanced: Every class is trained on equally often; an epoch has as many samples as ever.
+      generator: What operations that need a generator draw from.
     """
 
     batch_size: int = 50
@@ -64,6 +61,7 @@ class TrainingConfig:
     weight_decay: float = 5e-4
     device: str = "cpu"
     balanced: bool = False
+    generator: GeneratorChoice = field(default_factory=GeneratorChoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,23 +157,11 @@ class TorchProxy(abc.ABC):
 
     def company(self, y: Tensor, policy: Policy, sizes: tuple[int, ...] = ()) -> Company:
         """What operations on whole batches need (see `Proxy`)."""
-        generator = self._generator if any(s.needs_fit for s in company_ops(policy)) else None
+        generator = None
+        if any(spec.needs_fit for spec in company_ops(policy)):
+            generator = generator_for(self._train, self._training.generator)
         targets = F.one_hot(y.to(self.device), self._train.n_classes).float()
         return Company(targets, sizes, self.answer, self.network, generator)
-
-    @functools.cached_property
-    def _generator(self) -> Generator:
-        """Fitted to the samples that this network is trained on, and to no others."""
-        from policysearch.generators.fit import fit_generator
-
-        train = self._train
-        modality = modality_of(train.modality)
-        facts = TabularSettings(
-            tuple(np.flatnonzero(categorical_of(train.columns or ())).tolist())
-        )
-        batch = Batch(torch.from_numpy(np.array(train.x)), train.lengths, None, facts)
-        data = fit_data(modality, batch, train.y, train.n_classes)
-        return fit_generator("gaussian", data, derive_seed(self._seed, "generator"), train.classes)
 
     def logits(self, x: Tensor) -> Tensor:
         """What the network says of inputs, `(n, n_classes)`."""

@@ -138,6 +138,8 @@ def calibration_of(readings: Sequence[Mapping[str, float]]) -> Calibration | Non
     for name in answered[0]:
         if not name.endswith(":accuracy") or "@" not in name:
             continue
+        if any(name not in metrics for metrics in answered):
+            continue  # a generator failed on some of the folds
         probe = name.removesuffix("accuracy")
         seen = _Counted(answered, probe)
         op, _, level = probe.removesuffix(":").partition("@")
