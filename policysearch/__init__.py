@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "AugmentedDataset": "policysearch.transform",
+    "AugmentedDataset": "policysearch.loading",
     "Mix": "policysearch.policy",
     "OpCall": "policysearch.policy",
     "Policy": "policysearch.policy",
@@ -24,7 +24,7 @@ _PUBLIC = {
     "SubPolicy": "policysearch.policy",
     "TrainingTrial": "policysearch.objectives.own",
     "TrialPruned": "policysearch.objectives.own",
-    "collate": "policysearch.transform",
+    "collate": "policysearch.loading",
     "compare": "policysearch.api",
     "load_policy": "policysearch.transform",
     "search": "policysearch.api",

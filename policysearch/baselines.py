@@ -85,7 +85,8 @@ def random_like(policy: Policy, space: SearchSpace, rng: np.random.Generator) ->
     """A random policy of the same shape: what a search without information would have found.
 
     Numbers of sub-policies, stages and choices stay; ops, magnitude ranges, weights and
-    probabilities are drawn from the space, and so is the strength at each knot of a schedule.
+    probabilities are drawn from the space, and so are the strength at each knot of a schedule and
+    what rare classes get.
     Equal stages stay equal. A generator is drawn from where the policy draws from one.
     """
     if not {call.op for _, call in policy.calls()}.intersection(space.ops_with_generator):
@@ -102,7 +103,12 @@ def random_like(policy: Policy, space: SearchSpace, rng: np.random.Generator) ->
         ends = (space.schedule.low, space.schedule.high)
         knots = [(at, round(float(rng.uniform(*ends)), 3)) for at, _ in schedule.knots]
         schedule = Schedule(tuple(knots))
-    return dataclasses.replace(policy, sub_policies=tuple(subs), schedule=schedule)
+    by_class, rare = policy.class_probability, space.rare_classes
+    if by_class is not None and rare is not None:
+        by_class = rare.factors(round(float(rng.uniform(rare.low, rare.high)), 3))
+    return dataclasses.replace(
+        policy, sub_policies=tuple(subs), schedule=schedule, class_probability=by_class
+    )
 
 
 def _random_stage(stage: Stage, space: SearchSpace, rng: np.random.Generator) -> Stage:

@@ -75,6 +75,7 @@ class SearchConfig(BaseModel):
       background: Folder of recordings that `background_mix` adds; `None`: the training clips.
       class_weights: `balanced`: every class is trained on equally often, and counts equally in the
         validation loss; `none`: as often as it occurs.
+      rare_classes: Search also how much more often rare classes are augmented than frequent ones.
       generator: What `synthesize` and `latent_mix` draw from, fitted to the samples of each
         training: `gaussian`, `vae`, `gan`, a folder of synthetic images by class, or the user's
         `package.module:factory`.
@@ -170,6 +171,7 @@ class SearchConfig(BaseModel):
     thesaurus: str | None = None
     background: str | None = None
     class_weights: Literal["none", "balanced"] = "none"
+    rare_classes: bool = False
     generator: str = "gaussian"
     export_generators: bool = False
     epochs: Count | None = None
@@ -312,7 +314,8 @@ _NOT_FOR_OWN = {
     **dict.fromkeys(
         (
             *("train_size", "val_share", "folds", "group_pattern", "skip_bad", "split_seed"),
-            *("thesaurus", "background", "class_weights", "generator", "export_generators"),
+            *("thesaurus", "background", "class_weights", "generator"),
+            *("export_generators", "rare_classes"),
         ),
         "your training reads and splits the data itself",
     ),

@@ -3,7 +3,8 @@
 A draw turns (policy, seed, epoch, sample indices) into plain data: which op, with which signed
 magnitude, each sample gets at each stage. It is counter-based, so what a sample gets depends on
 (seed, epoch, index) only, never on batch size, order or worker count. A policy with a schedule
-takes the progress of the training as well, which scales what is drawn and draws nothing.
+takes the progress of the training as well, which scales what is drawn and draws nothing; one with
+a probability by class takes the classes, and is applied to some less often.
 """
 
 from __future__ import annotations
@@ -191,7 +192,11 @@ class Drawer:
         self._tables = _Tables(policy)
 
     def draw(
-        self, indices: ArrayLike, epochs: ArrayLike = 0, progress: ArrayLike | None = None
+        self,
+        indices: ArrayLike,
+        epochs: ArrayLike = 0,
+        progress: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
     ) -> Drawn:
         """Draws for samples given by their index; see `policysearch.seeding.uniforms`.
 
@@ -200,15 +205,19 @@ class Drawer:
           epochs: Epoch of each, or one for all.
           progress: Share of the training that is done, for each or one for all, in [0, 1]. Needed
             by a policy with a schedule; another one takes no notice.
+          classes: Class of each sample, `(n,)`, or its shares of classes, `(n, n_classes)`. Needed
+            by a policy with a probability by class; another one takes no notice.
 
         Raises:
-          InvalidValueError: For numbers of another kind, and without a progress that is needed.
+          InvalidValueError: For numbers of another kind, and without progress or classes that are
+            needed.
         """
         tables, mix = self._tables, self.policy.mix
         strength = self._strength(progress)
         index = np.atleast_1d(_whole_numbers("index", indices))
         epochs = _whole_numbers("epoch", epochs)
         n, (n_subs, n_stages, _) = len(index), tables.shape
+        often = self._often(classes, n)
         if n_subs == 0 or n == 0:
             return Drawn(
                 tables.ops,
@@ -219,12 +228,14 @@ class Drawer:
             )
         per_chain = 1 + n_stages * (_DRAWS_PER_STAGE + tables.n_extra)
         if mix is None:
-            return self._chains(uniforms(self.seed, epochs, index, per_chain), strength)
+            return self._chains(uniforms(self.seed, epochs, index, per_chain), strength, often)
         u = uniforms(self.seed, epochs, index, mix.width * per_chain + n_mix_draws(mix))
         of_chains, rest = np.split(u, [mix.width * per_chain], axis=1)
         if strength is not None:
             strength = np.repeat(np.broadcast_to(strength, n), mix.width)
-        chains = self._chains(of_chains.reshape(n * mix.width, per_chain), strength)
+        if often is not None:
+            often = np.repeat(often, mix.width)
+        chains = self._chains(of_chains.reshape(n * mix.width, per_chain), strength, often)
         return dataclasses.replace(chains.in_rows(n), mix=mix_weights(mix, rest))
 
     def _strength(self, progress: ArrayLike | None) -> NDArray[np.float64] | None:
@@ -241,7 +252,34 @@ class Drawer:
         at, strengths = zip(*schedule.knots, strict=True)
         return np.atleast_1d(np.interp(checked_progress(progress), at, strengths))
 
-    def _chains(self, u: NDArray[np.float64], strength: NDArray[np.float64] | None) -> Drawn:
+    def _often(self, classes: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+        """Factor of the probabilities of each sample; `None` when classes make no difference."""
+        if self.policy.class_probability is None:
+            return None
+        by_class = np.array(self.policy.class_probability)
+        rule = f"whole numbers in [0, {len(by_class) - 1}], or their shares ({n}, {len(by_class)})"
+        if classes is None:
+            raise InvalidValueError(
+                "The probability of this policy depends on the class of a sample, which is not "
+                f"known. Call transform(x, y) with the classes: {rule}."
+            )
+        array = np.asarray(classes)
+        if array.shape == (n, len(by_class)) and array.dtype.kind == "f":
+            return np.asarray(array @ by_class)
+        is_whole = array.shape == (n,) and (array.dtype.kind in "iu" or not n)
+        if not is_whole or not ((array >= 0) & (array < len(by_class))).all():
+            raise InvalidValueError(
+                f"Classes must be {rule}: this policy is for {len(by_class)} classes. Got "
+                f"{shortened(classes)}."
+            )
+        return by_class[array.astype(np.int64)]
+
+    def _chains(
+        self,
+        u: NDArray[np.float64],
+        strength: NDArray[np.float64] | None,
+        often: NDArray[np.float64] | None,
+    ) -> Drawn:
         """One chain for every row of uniform numbers."""
         tables, n, (n_subs, n_stages, _) = self._tables, len(u), self._tables.shape
         sub = np.minimum(np.searchsorted(tables.sub_edges, u[:, 0], side="right"), n_subs - 1)
@@ -262,6 +300,8 @@ class Drawer:
         if len(tables.ops):
             is_negative = tables.is_signed[op] & (block[:, :, 3] < 0.5)
             magnitude = np.where(is_negative, -magnitude, magnitude)
+        if often is not None:
+            chance = chance * often[:, None]
         is_applied = block[:, :, 0] < chance
         return Drawn(
             tables.ops,

@@ -5,7 +5,7 @@ A `Policy` is a weighted set of `SubPolicy`; one is drawn per sample. A sub-poli
 ones of which one is drawn (that is how RandAugment, TrivialAugment and op-wise policies stay a
 few lines long instead of thousands of enumerated sub-policies). With a `Mix`, several sub-policies
 are drawn per sample and their results are averaged (that is AugMix). With a `Schedule`, its
-strength changes over the training.
+strength changes over the training; with a probability by class, some classes get less of it.
 
 The values check their own shape. Whether an op exists and a magnitude suits it is known one floor
 up, in `policysearch.ops.registry`.
@@ -34,6 +34,7 @@ MAX_CALLS = 10_000
 MAX_WIDTH = 8
 MIN_ALPHA, MAX_ALPHA = 1e-9, 100.0
 MIN_KNOTS, MAX_KNOTS = 2, 16
+MAX_CLASSES = 10_000
 
 
 def _check_number(name: str, value: float, low: float, high: float, rule: str) -> None:
@@ -246,6 +247,9 @@ class Policy:
       mix: One sub-policy is drawn for each of several chains instead, and the results are
         averaged; `None`: the one that is drawn is the result.
       schedule: Strength over the training; `None`: full strength throughout.
+      class_probability: Factor in [0, 1] of the probability of every stage, for samples of each
+        class in the order of the dataset's; `None`: all classes alike. The same for the share of
+        synthetic samples, whose operation is a stage like others.
     """
 
     sub_policies: tuple[SubPolicy, ...] = ()
@@ -255,8 +259,15 @@ class Policy:
     fill: float = 0.0
     mix: Mix | None = None
     schedule: Schedule | None = None
+    class_probability: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.class_probability is not None:
+            _check_count("class_probability", len(self.class_probability), MAX_CLASSES)
+            for value in self.class_probability:
+                _check_number("class_probability", value, 0.0, 1.0, "in [0, 1]")
+            plain = tuple(float(value) + 0.0 for value in self.class_probability)
+            object.__setattr__(self, "class_probability", plain)
         _check_number("fill", self.fill, 0.0, 1.0, "in [0, 1]")
         object.__setattr__(self, "fill", float(self.fill) + 0.0)
         object.__setattr__(self, "sub_policies", tuple(self.sub_policies))
@@ -297,25 +308,35 @@ class Policy:
 
         Stages that change nothing are dropped, equal choices and equal sub-policies are merged,
         order among equals is fixed and weights are scaled so that the largest is one. Chains that
-        change nothing are not mixed, and full strength throughout is no schedule.
+        change nothing are not mixed, full strength throughout is no schedule, and factors of 1 for
+        all classes make no difference.
         """
         subs = tuple(_merged([_canonical_sub_policy(sub) for sub in self.sub_policies]))
         schedule = None if self.schedule is None else self.schedule.canonical()
         constant = None if schedule is None else schedule.constant
-        if constant == 0 or all(sub.stages == _IDENTITY for sub in subs):
-            return dataclasses.replace(self, sub_policies=(), mix=None, schedule=None)
+        factors = set(self.class_probability or (1.0,))
+        if constant == 0 or factors == {0.0} or all(sub.stages == _IDENTITY for sub in subs):
+            none = {"sub_policies": (), "mix": None, "schedule": None, "class_probability": None}
+            return dataclasses.replace(self, **none)  # type: ignore[arg-type]
+        by_class = None if factors == {1.0} else self.class_probability
         if constant == 1:
             schedule = None
-        return dataclasses.replace(self, sub_policies=subs, schedule=schedule)
+        return dataclasses.replace(
+            self, sub_policies=subs, schedule=schedule, class_probability=by_class
+        )
 
     def at_full_strength(self) -> Policy:
         """The policy without its schedule."""
         return dataclasses.replace(self, schedule=None)
 
+    def for_all_classes(self) -> Policy:
+        """The policy without factors by class."""
+        return dataclasses.replace(self, class_probability=None)
+
     def digest(self) -> str:
         """Hash of the canonical form: equal digests augment alike. 16 hexadecimal digits."""
         fields = _fields(self.canonical())
-        for younger in ("mix", "schedule"):  # than digests, which must stay
+        for younger in ("mix", "schedule", "class_probability"):  # than digests, which must stay
             if fields[younger] is None:
                 del fields[younger]
         return hashlib.sha256(_as_json(fields).encode()).hexdigest()[:16]

@@ -1,11 +1,12 @@
-"""The only reader and writer of policy files (format `policysearch.policy`, versions 1 to 3).
+"""The only reader and writer of policy files (format `policysearch.policy`, versions 1 to 4).
 
 The models below are the format: they validate a file, report everything that is wrong with it at
 once, and generate the JSON Schemas that ship in `policysearch/schemas`. A file is data: nothing in
 it is executed, imported or used as a path.
 
-Version 2 is version 1 and `mix`, version 3 is version 2 and `schedule`. A policy is written in the
-oldest version that can hold it, so that older readers load what they understand.
+Version 2 is version 1 and `mix`, version 3 is version 2 and `schedule`, version 4 is version 3,
+`class_probability` and `generator`. A policy is written in the oldest version that can hold it, so
+that older readers load what they understand.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from policysearch.policy import (
     MAX_ALPHA,
     MAX_CALLS,
     MAX_CHOICES,
+    MAX_CLASSES,
     MAX_KNOTS,
     MAX_STAGES,
     MAX_SUB_POLICIES,
@@ -51,7 +53,7 @@ from policysearch.policy import (
 from policysearch.validation import first_problems, problems_of
 
 POLICY_FORMAT = "policysearch.policy"
-MIX_VERSION, SCHEDULE_VERSION = 2, 3  # the first with `mix`, the first with `schedule`
+MIX_VERSION, SCHEDULE_VERSION, CLASS_VERSION = 2, 3, 4  # the first with each further key
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=1e-9, le=1e9)]
@@ -171,22 +173,70 @@ class PolicyFile3(PolicyFile2):
     )
 
 
+class _Generator(_Model):
+    name: Annotated[str, Field(min_length=1, max_length=400)] = Field(
+        description="gaussian, vae or gan; or what else it was, which is never imported or opened."
+    )
+    file: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.safetensors$",
+        description="Name of the file with the fitted generator, in the folder of this one.",
+    )
+
+
+class PolicyFile4(PolicyFile3):
+    """A policy file, version 4."""
+
+    model_config = ConfigDict(title="policysearch policy, version 4")
+
+    version: Literal[4]  # type: ignore[assignment]
+    class_probability: list[Probability] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CLASSES,
+        description="Factor of the probability of every stage, for samples of each class.",
+    )
+    generator: _Generator | None = Field(
+        None, description="What operations that need a generator were searched with."
+    )
+
+
 #: The model of every version that can be read.
 POLICY_FILES: dict[int, type[PolicyFile]] = {
     1: PolicyFile,
     MIX_VERSION: PolicyFile2,
     SCHEDULE_VERSION: PolicyFile3,
+    CLASS_VERSION: PolicyFile4,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSource:
+    """What operations that need a generator were searched with.
+
+    Attributes:
+      name: As in `load_policy(..., generator=name)`; nothing of a file is run because of it.
+      file: Name of the file that holds it fitted, beside the policy file.
+    """
+
+    name: str
+    file: str | None = None
 
 
 @dataclass(frozen=True)
 class PolicyDocument:
-    """A policy with what the file says about it."""
+    """A policy with what the file says about it.
+
+    Attributes:
+      folder: Of the file, where its generator lies; `None`: there is no file.
+    """
 
     policy: Policy
     name: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
+    generator: GeneratorSource | None = None
+    folder: Path | None = field(default=None, compare=False, repr=False)
 
 
 def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
@@ -202,6 +252,8 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
     for key, first, is_there in (
         ("mix", MIX_VERSION, "mix" in data),
         ("schedule", SCHEDULE_VERSION, data.get("schedule") is not None),
+        ("class_probability", CLASS_VERSION, data.get("class_probability") is not None),
+        ("generator", CLASS_VERSION, data.get("generator") is not None),
     ):
         if version < first and is_there:
             problems.append(f"`{key}` needs `version` {first}, got {version}.")
@@ -224,10 +276,14 @@ def policy_from_dict(data: Any, what: str = "policy") -> PolicyDocument:
             fill=file.fill,
             mix=_mix(file),
             schedule=_schedule(file.schedule),
+            class_probability=_class_probability(file),
         )
     except PolicySearchError as error:
         raise FormatError(what, [str(error)]) from None
-    return PolicyDocument(policy, file.name, file.provenance, file.verdict)
+    generator = None
+    if isinstance(file, PolicyFile4) and file.generator is not None:
+        generator = GeneratorSource(file.generator.name, file.generator.file)
+    return PolicyDocument(policy, file.name, file.provenance, file.verdict, generator)
 
 
 def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
@@ -236,6 +292,8 @@ def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
     version = 1 if policy.mix is None else MIX_VERSION
     if policy.schedule is not None:
         version = SCHEDULE_VERSION
+    if policy.class_probability is not None or document.generator is not None:
+        version = CLASS_VERSION
     result: dict[str, Any] = {"format": POLICY_FORMAT, "version": version}
     if document.name is not None:
         result["name"] = document.name
@@ -254,6 +312,10 @@ def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
     }
     if policy.mix is not None:
         result["mix"] = dataclasses.asdict(policy.mix)
+    if policy.class_probability is not None:
+        result["class_probability"] = list(policy.class_probability)
+    if document.generator is not None:
+        result["generator"] = dataclasses.asdict(document.generator)
     return result | {
         "schedule": None if policy.schedule is None else _schedule_dict(policy.schedule),
         "provenance": dict(document.provenance),
@@ -264,7 +326,8 @@ def policy_to_dict(document: PolicyDocument) -> dict[str, Any]:
 def read_policy_file(path: Path) -> PolicyDocument:
     """Reads a policy file; raises `PolicySearchError` that names the file and every problem."""
     what = f"policy file '{path}'"
-    return policy_from_dict(parse_json(read_text(path, "policy file"), what), what)
+    document = policy_from_dict(parse_json(read_text(path, "policy file"), what), what)
+    return dataclasses.replace(document, folder=path.parent)
 
 
 def write_policy_file(path: Path, document: PolicyDocument) -> None:
@@ -395,6 +458,12 @@ def _mix(file: PolicyFile) -> Mix | None:
     if not isinstance(file, PolicyFile2) or file.mix is None:
         return None
     return Mix(file.mix.width, file.mix.alpha)
+
+
+def _class_probability(file: PolicyFile) -> tuple[float, ...] | None:
+    if not isinstance(file, PolicyFile4) or file.class_probability is None:
+        return None
+    return tuple(file.class_probability)
 
 
 def _schedule(schedule: _Schedule | None) -> Schedule | None:

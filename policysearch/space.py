@@ -10,6 +10,7 @@ A space is data (a YAML file) with one of four methods:
   (TrivialAugment, UniformAugment).
 
 With any of them the strength may change over the training: a parameter per knot of a schedule.
+And rare classes may be augmented more often than frequent ones: one parameter.
 """
 
 from __future__ import annotations
@@ -116,6 +117,37 @@ class ScheduleRange:
         return None if min(strengths) == 1 else Schedule.even(strengths)
 
 
+@dataclass(frozen=True, slots=True)
+class RareClasses:
+    """How much less frequent classes may be augmented: an exponent `rarity` in [low, high].
+
+    The rarest class gets the policy as it is. A class with `n` samples gets it `(m / n)^rarity`
+    times as often, `m` the samples of the rarest: all alike at 0, and as many augmented samples of
+    every class at 1.
+
+    Attributes:
+      counts: Training samples of each class; empty before the data are known.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    counts: tuple[int, ...] = ()
+
+    def parameters(self) -> dict[str, Parameter]:
+        """The exponent."""
+        return {"rarity": Number(self.low, self.high)}
+
+    def decode(self, params: Params) -> tuple[float, ...] | None:
+        """Factor of each class; `None` when all are alike."""
+        return self.factors(_number(params["rarity"]))
+
+    def factors(self, rarity: float) -> tuple[float, ...] | None:
+        """Factor of each class at an exponent; `None` when all are alike."""
+        least = min((n for n in self.counts if n), default=0)
+        found = tuple(round((least / n) ** rarity, 4) if n else 1.0 for n in self.counts)
+        return found if set(found) - {1.0} else None
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """A named set of policies.
@@ -125,6 +157,7 @@ class SearchSpace:
       n_sub_policies: Sub-policies of `triples`.
       probability: Range of the probability of a stage.
       schedule: What may be searched of the strength over the training; `None`: full throughout.
+      rare_classes: What may be searched of how often classes are augmented; `None`: all alike.
       default_policy: Name of the policy that is usual for such data; the other search-free
         policies then have the operations of the space. `None`: that of the kind of data.
     """
@@ -140,6 +173,7 @@ class SearchSpace:
     n_sub_policies: int = 5
     probability: tuple[float, float] = (0.0, 1.0)
     schedule: ScheduleRange | None = None
+    rare_classes: RareClasses | None = None
     default_policy: str | None = None
     summary: str = ""
     references: tuple[str, ...] = ()
@@ -153,7 +187,11 @@ class SearchSpace:
         fields = dataclasses.asdict(self)
         for prose in ("summary", "references"):
             del fields[prose]
-        for name in ("schedule", "default_policy"):  # digests are older, and must stay
+        for name in (
+            "schedule",
+            "rare_classes",
+            "default_policy",
+        ):  # digests are older, and must stay
             if fields[name] is None:
                 del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
@@ -171,6 +209,22 @@ class SearchSpace:
                 "Add others to the space."
             )
         return dataclasses.replace(self, ops=kept)
+
+    def for_classes(self, counts: Collection[int]) -> SearchSpace:
+        """The space with what it must know of the classes: training samples of each.
+
+        Raises:
+          InvalidValueError: Where rare classes may be augmented more, and none is rare.
+        """
+        if self.rare_classes is None:
+            return self
+        if len(set(counts) - {0}) < 2:
+            raise InvalidValueError(
+                "`rare_classes` needs classes of different frequency; here all are alike "
+                f"({max(counts, default=0)} samples each). Leave it out."
+            )
+        bound = dataclasses.replace(self.rare_classes, counts=tuple(int(n) for n in counts))
+        return dataclasses.replace(self, rare_classes=bound)
 
     def without(self, ops: Collection[str]) -> SearchSpace:
         """The space without some of its operations; at least one must be left."""
@@ -193,7 +247,8 @@ class SearchSpace:
     def parameters(self) -> dict[str, Parameter]:
         """The parameters of the space, in a fixed order; empty when there is nothing to search."""
         of_schedule = {} if self.schedule is None else self.schedule.parameters()
-        return self._parameters_of_method() | of_schedule
+        of_classes = {} if self.rare_classes is None else self.rare_classes.parameters()
+        return self._parameters_of_method() | of_schedule | of_classes
 
     def _parameters_of_method(self) -> dict[str, Parameter]:
         if self.method == "opwise":
@@ -227,7 +282,10 @@ class SearchSpace:
             stage = Stage(tuple(r.full() for r in self.ops), self.probability[1])
             subs = (SubPolicy((stage,) * self.n_ops[1]),)
         schedule = None if self.schedule is None else self.schedule.decode(params)
-        return dataclasses.replace(self.policy(subs), schedule=schedule)
+        by_class = None if self.rare_classes is None else self.rare_classes.decode(params)
+        return dataclasses.replace(
+            self.policy(subs), schedule=schedule, class_probability=by_class
+        )
 
     def encode_opwise(
         self, levels: Mapping[str, float], n_ops: int, probability: float = 1.0
@@ -243,6 +301,8 @@ class SearchSpace:
                 params[f"{entry.op}.level"] = levels.get(entry.op, 0.5)
         if self.schedule is not None:
             params |= self.schedule.ramp()
+        if self.rare_classes is not None:
+            params["rarity"] = self.rare_classes.low
         return {name: params[name] for name in self.parameters()}
 
     def uniform_policy(self, n_ops: int = 2, probability: float = 0.5) -> Policy:

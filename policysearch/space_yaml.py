@@ -26,7 +26,7 @@ from policysearch.files import read_text
 from policysearch.ops.registry import OPS_VERSIONS, all_ops, call_problems
 from policysearch.policy import MAX_KNOTS, MIN_KNOTS
 from policysearch.resources import policy_files, space_files
-from policysearch.space import OpRange, ScheduleRange, SearchSpace
+from policysearch.space import OpRange, RareClasses, ScheduleRange, SearchSpace
 from policysearch.validation import first_problems, problems_of
 
 SPACE_FORMAT = "policysearch.space"
@@ -55,6 +55,11 @@ class _ScheduleRange(_Model):
     high: Share = 1.0
 
 
+class _RareClasses(_Model):
+    low: Share = 0.0
+    high: Share = 1.0
+
+
 class SpaceFile(_Model):
     """A search-space file, version 1."""
 
@@ -71,6 +76,7 @@ class SpaceFile(_Model):
     n_sub_policies: Annotated[int, Field(ge=1, le=50)] = 5
     probability: list[Share] = Field([0.0, 1.0], min_length=2, max_length=2)
     schedule: _ScheduleRange | None = None
+    rare_classes: _RareClasses | None = None
     default_policy: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     ops: list[_OpEntry] = Field(min_length=1, max_length=64)
 
@@ -187,6 +193,9 @@ def space_from_dict(data: Any, name: str, what: str) -> SearchSpace:
         schedule=None
         if file.schedule is None
         else ScheduleRange(file.schedule.n_knots, file.schedule.low, file.schedule.high),
+        rare_classes=None
+        if file.rare_classes is None
+        else RareClasses(file.rare_classes.low, file.rare_classes.high),
         default_policy=file.default_policy,
         summary=file.summary.strip(),
         references=tuple(file.references),
@@ -250,10 +259,11 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
             case [int() | float() as low, int() | float() as high] if low > high:
                 got = shortened([low, high])
                 yield f"`{field}` must be [low, high] with low <= high, got {got}."
-    match data.get("schedule"):
-        case {"low": int() | float() as low, "high": int() | float() as high} if low > high:
-            got = f"low={shortened(low)}, high={shortened(high)}"
-            yield f"`low <= high` must hold, got {got}. (in schedule)"
+    for field in ("schedule", "rare_classes"):
+        match data.get(field):
+            case {"low": int() | float() as low, "high": int() | float() as high} if low > high:
+                got = f"low={shortened(low)}, high={shortened(high)}"
+                yield f"`low <= high` must hold, got {got}. (in {field})"
     entries = data.get("ops")
     seen: set[str] = set()
     for i, raw in enumerate(entries if isinstance(entries, list) else []):

@@ -39,7 +39,7 @@ from policysearch.samplers.strategies import STRATEGIES, Known
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator, rung_seed
 from policysearch.selection import Selection
-from policysearch.space import SearchSpace
+from policysearch.space import RareClasses, SearchSpace
 from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Replicate, Trial
 from policysearch.verdict import make_verdict
@@ -104,6 +104,8 @@ class Study:
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
         strategy = STRATEGIES[config.strategy]
+        if config.rare_classes and space.rare_classes is None:
+            space = dataclasses.replace(space, rare_classes=RareClasses())
         gentle = self.problem.restricted(space).gentler(config.range_share)
         self.space: SearchSpace = strategy.shaped(gentle)
         self.baselines = self.problem.baselines(self.space)
@@ -301,7 +303,10 @@ class Study:
     ) -> dict[str, Any]:
         write_json(run.path / "verdict.json", verdict)
         of_policy = {key: value for key, value in verdict.items() if key != "calibration"}
-        document = dataclasses.replace(document, verdict=of_policy)
+        source = self.problem.generator_source(document.policy, run.path)
+        if source is None and self.config.export_generators:
+            self.progress({"event": "generator", "text": "the policy needs none; none is written"})
+        document = dataclasses.replace(document, verdict=of_policy, generator=source)
         write_policy_file(run.path / "policy.json", document)
         self.progress({"event": "finished", "out": str(run.path), "verdict": verdict})
         return verdict

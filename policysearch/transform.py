@@ -29,6 +29,7 @@ from policysearch.modalities.base import OneByOne, Restore
 from policysearch.named import PolicySource, resolve_policy
 from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
+from policysearch.policy_json import PolicyDocument
 
 _N_AHEAD = 64  # single samples that are drawn for at a time
 _N_CALLS = 2**62
@@ -100,6 +101,10 @@ class PolicyTransform(torch.nn.Module):
       seed: Root of all draws.
       settings: What the modality needs to know of all samples; see `load_policy`.
       n_classes: Number of classes, for operations that share targets; see `load_policy`.
+      generator: What `fit` fits for operations that need one, by its name; see `load_policy`.
+
+    Attributes:
+      generator: That, fitted; `None` before.
 
     Examples:
       >>> import torch, policysearch
@@ -109,7 +114,12 @@ class PolicyTransform(torch.nn.Module):
     """
 
     def __init__(
-        self, policy: Policy, seed: int = 0, settings: Any = None, n_classes: int | None = None
+        self,
+        policy: Policy,
+        seed: int = 0,
+        settings: Any = None,
+        n_classes: int | None = None,
+        generator: str = "gaussian",
     ) -> None:
         super().__init__()
         self.policy = policy
@@ -119,10 +129,11 @@ class PolicyTransform(torch.nn.Module):
             raise InvalidValueError(
                 f"`n_classes` must be a whole number above 0, got {shortened(n_classes)}."
             )
-        self.n_classes = n_classes
+        by_class = policy.class_probability
+        self.n_classes = n_classes if by_class is None else len(by_class)
         self._in_company = company_ops(policy)
         self.generator: Generator | None = None
-        self.generator_kind = "gaussian"
+        self._generator_name = generator
         self._drawer = Drawer(policy, seed)
         self._calls = iter(range(_N_CALLS))  # taken from in one step: threads never share a draw
         self._epoch = 0
@@ -185,7 +196,7 @@ class PolicyTransform(torch.nn.Module):
         shares = as_targets(y, len(batch), self.n_classes)
         data = fit_data(self._modality, batch, shares.argmax(dim=1).numpy(), shares.shape[1])
         names = [str(i) for i in range(shares.shape[1])]
-        self.generator = fit_generator(self.generator_kind, data, self.seed, names)
+        self.generator = fit_generator(self._generator_name, data, self.seed, names)
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that draws with an explicit `index` belong to."""
@@ -196,16 +207,23 @@ class PolicyTransform(torch.nn.Module):
         indices: ArrayLike,
         epoch: ArrayLike | None = None,
         progress: ArrayLike | None = None,
+        y: Any = None,
     ) -> Drawn:
         """Draws for samples given by their indices, as plain data (see `Drawn`).
 
         Epoch and progress are for each sample or one for all; by default what `set_epoch` and
-        `set_progress` said.
+        `set_progress` said. A policy with a probability by class needs targets `y` as well.
         """
         epoch = self._epoch if epoch is None else epoch
-        return self._drawer.draw(
-            indices, epoch, self._said_progress() if progress is None else progress
-        )
+        progress = self._said_progress() if progress is None else progress
+        return self._drawer.draw(indices, epoch, progress, self._shares(y, np.size(indices)))
+
+    def _shares(self, y: Any, n: int) -> NDArray[np.float32] | None:
+        """Shares of classes of samples, where the policy draws by them."""
+        if self.policy.class_probability is None or y is None:
+            return None
+        shares: NDArray[np.float32] = as_targets(y, n, self.n_classes).cpu().numpy()
+        return shares
 
     def replay(
         self, x: Any, drawn: Drawn, *, lengths: Any = None, y: Any = None, model: Any = None
@@ -238,7 +256,8 @@ class PolicyTransform(torch.nn.Module):
           y: Targets; when given, the result is `(x, y)`. They are passed through, unless the
             policy has operations that mix samples: those need the classes `(n,)` here, or shares
             of classes `(n, n_classes)`, and give shares, float32, which cross-entropy takes.
-            Operations that stay within a class or attack a model need the classes as well.
+            Operations that stay within a class or attack a model need the classes as well, and
+            so does a policy with a probability by class.
           index: Dataset index of the sample, or one per sample of a batch. The result is then a
             function of (seed, epoch, index), and of the progress where the policy has a schedule.
             Without it, every call draws afresh: reproducible
@@ -283,22 +302,28 @@ class PolicyTransform(torch.nn.Module):
                         f"policy without '{self._in_company[0].name}'."
                     )
                 company = self._company(y, len(batch), model)
-                drawn = self._fresh(len(batch)) if index is None else self.draw(index, epoch)
+                drawn = self._drawn(len(batch), index, epoch, y)
                 x, y = restore(self._augmented(batch, drawn, company)), self._shared(y, company)
-            elif index is None and mask is None:
+            elif index is None and mask is None and self.policy.class_probability is None:
                 x = restore(self._apply_fresh(batch))
             else:
-                drawn = self._fresh(len(batch)) if index is None else self.draw(index, epoch)
+                drawn = self._drawn(len(batch), index, epoch, y)
                 x = restore(self._augmented(batch, drawn))
                 if mask is not None:
                     mask = self._modality.moved(mask, batch, drawn, self.policy)
         found = [x, *(value for value in (y, mask) if value is not None)]
         return found[0] if len(found) == 1 else tuple(found)
 
-    def _fresh(self, n: int) -> Drawn:
-        """Draws for the next `n` samples of this stream; loader workers have streams apart."""
+    def _drawn(self, n: int, index: ArrayLike | None, epoch: int | None, y: Any) -> Drawn:
+        """Draws for these samples; without an index for the next ones of this stream.
+
+        Loader workers have streams apart.
+        """
+        if index is not None:
+            return self.draw(index, epoch, y=y)
         calls = list(itertools.islice(self._calls, n))
-        return self._drawer.draw(np.array(calls, np.int64), self._stream(), self._said_progress())
+        progress, shares = self._said_progress(), self._shares(y, n)
+        return self._drawer.draw(np.array(calls, np.int64), self._stream(), progress, shares)
 
     def _stream(self) -> int:
         worker = torch.utils.data.get_worker_info()
@@ -385,7 +410,8 @@ class PolicyTransform(torch.nn.Module):
           index: Dataset index of each.
           epoch: Epoch of each, or one for all.
           progress: Likewise; default is what `set_progress` said.
-          y: Target of each, for operations that stay within a class.
+          y: Target of each, for operations that stay within a class and for a probability by
+            class.
         """
         if not (self.training and self.policy.sub_policies):
             return list(samples)
@@ -397,9 +423,15 @@ class PolicyTransform(torch.nn.Module):
         targets = [None] * len(samples) if y is None else y
         pairs = zip(samples, targets, strict=True)
         taken = [self._take_in(sample, y=target) for sample, target in pairs]
-        drawn = self.draw(index, epoch, progress)
+        drawn = self.draw(index, epoch, progress, self._joined(targets))
         augmented = self._modality.each([batch for batch, _ in taken], drawn, self.policy)
         return [restore(x) for x, (_, restore) in zip(augmented, taken, strict=True)]
+
+    def _joined(self, targets: Sequence[Any]) -> Any:
+        """Targets of single samples as those of a batch, where the policy draws by them."""
+        if self.policy.class_probability is None or any(t is None for t in targets):
+            return None
+        return np.stack([np.asarray(target) for target in targets])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ahead": None}
@@ -425,104 +457,6 @@ def _check_kind(value: Any) -> None:
         )
 
 
-class AugmentedDataset(torch.utils.data.Dataset[Any]):
-    """A map-style dataset whose first item is augmented, the same for any number of workers.
-
-    The draw of a sample is a function of (seed, visit, index), where visit counts how often the
-    sample was read. The count lives in shared memory: loader workers need no `set_epoch`, whether
-    they are forked, spawned, persistent or none. It counts reads, not epochs: after an epoch that
-    was left early, with samples read ahead by workers, call `set_epoch` to be on the same count
-    again whatever the number of workers.
-
-    Args:
-      dataset: Yields tuples or lists `(x, *rest)`; any sample that `transform` takes as `x`. What
-        comes second is the class, for operations that stay within one.
-      transform: Applied to `x`.
-      n_epochs: Length of the training, over which a policy with a schedule stretches it: the
-        progress of a sample is the middle of its epoch, `(visit + 0.5) / n_epochs`. Without it,
-        `transform.set_progress` says the progress; other policies need neither.
-    """
-
-    def __init__(
-        self, dataset: Any, transform: PolicyTransform, n_epochs: int | None = None
-    ) -> None:
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-            raise InvalidValueError(
-                "`dataset` must be map-style, with `len(dataset)` and `dataset[i]`, got "
-                f"{type(dataset).__name__}."
-            )
-        if not isinstance(transform, PolicyTransform):
-            raise InvalidValueError(
-                "`transform` must be a PolicyTransform, such as `load_policy(...)` gives, got "
-                f"{type(transform).__name__}."
-            )
-        if n_epochs is not None and not (type(n_epochs) is int and n_epochs > 0):
-            raise InvalidValueError(
-                f"`n_epochs` must be a whole number above 0, got {shortened(n_epochs)}."
-            )
-        self.dataset = dataset
-        self.transform = transform
-        self.n_epochs = n_epochs
-        self._visits = torch.zeros(len(dataset), dtype=torch.int64, device="cpu")
-        self._visits.share_memory_()  # type: ignore[no-untyped-call]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Makes the next visit of every sample count as `epoch` (for resuming a training)."""
-        self._visits.fill_(int(epoch))
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._visits.share_memory_()  # type: ignore[no-untyped-call]  # copies are not shared
-
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Items of a batch: how a loader reads them, so that a batch is drawn for at once."""
-        places = [self._place(index) for index in indices]
-        read = getattr(self.dataset, "__getitems__", None)
-        items = read(places) if callable(read) else [self.dataset[place] for place in places]
-        for item in items:
-            if not isinstance(item, (tuple, list)) or not item:
-                raise InvalidValueError(
-                    "`dataset` must yield tuples (x, *rest), such as (image, label), got "
-                    f"{type(item).__name__}."
-                )
-        visits = [self._visit(place) for place in places]
-        targets = [item[1] if len(item) > 1 else None for item in items]
-        samples = [item[0] for item in items]
-        augmented = self.transform.each(samples, places, visits, self._progress(visits), targets)
-        return [(x, *item[1:]) for x, item in zip(augmented, items, strict=True)]
-
-    def _place(self, index: int) -> int:
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self._visits):
-            raise IndexError(f"index {index} is out of range for {len(self)} samples")
-        return place
-
-    def _progress(self, visits: list[int]) -> list[float] | None:
-        n_epochs = self.n_epochs
-        if n_epochs is None or self.transform.policy.schedule is None:
-            return None
-        if max(visits, default=0) >= n_epochs:
-            raise InvalidValueError(
-                f"A sample is read more often than `n_epochs` ({n_epochs}) says, so the strength "
-                "of the policy is not known. Give the true number of epochs; where a sampler "
-                "repeats samples, leave it out and call `transform.set_progress` before each "
-                "epoch."
-            )
-        return [(visit + 0.5) / n_epochs for visit in visits]
-
-    def _visit(self, place: int) -> int:
-        visits = self._visits.numpy()
-        visit = int(visits[place])
-        visits[place] = visit + 1
-        return visit
-
-
 def load_policy(
     source: PolicySource,
     *,
@@ -534,7 +468,7 @@ def load_policy(
     unknown: str | None = None,
     categorical: Sequence[int] | None = None,
     n_classes: int | None = None,
-    generator: str | os.PathLike[str] = "gaussian",
+    generator: str | os.PathLike[str] | None = None,
 ) -> PolicyTransform:
     """Loads a policy as a transform for single samples and batches.
 
@@ -555,15 +489,17 @@ def load_policy(
         such as `[0, 3]`. `None`: all hold numbers. Such a policy learns from the training rows
         with `transform.fit(x, y)` before it is used.
       n_classes: Number of classes, for policies that mix samples or attack a model, unless targets
-        come as shares of classes.
+        come as shares of classes, or the policy says it.
       generator: For policies that synthesize: `gaussian`, `vae`, `gan`, a folder of images by
         class, or `package.module:factory`, fitted with `transform.fit(x, y)` to the training
-        samples; or a file `.safetensors` that `save_generator` wrote.
+        samples; or a file `.safetensors` that `save_generator` wrote. `None`: the file beside the
+        policy file, if that names one; else the kind that it names, else `gaussian`.
 
     Raises:
       PolicySearchError: Naming every problem of the file, or the nearest known name.
     """
-    policy = resolve_policy(source).policy
+    document = resolve_policy(source)
+    policy = document.policy
     if not policy.sub_policies:  # `none` is for every kind of data
         return PolicyTransform(policy, seed, n_classes=n_classes)
     settings = modality_of(policy.modality).settings(
@@ -575,53 +511,31 @@ def load_policy(
         unknown=unknown,
         categorical=categorical,
     )
-    transform = PolicyTransform(policy, seed, settings, n_classes)
-    transform.generator_kind = os.fspath(generator)
-    if transform.generator_kind.endswith(".safetensors"):
+    name = _generator_name(document) if generator is None else os.fspath(generator)
+    transform = PolicyTransform(policy, seed, settings, n_classes, name)
+    if name.endswith(".safetensors"):
         from policysearch.generators.files import load_generator
 
-        transform.generator = load_generator(Path(generator))
+        transform.generator = load_generator(Path(name))
     return transform
 
 
-class collate:  # noqa: N801 -- used like a function: collate_fn=policysearch.collate(policy)
-    """Makes augmented batches in a `DataLoader`, for policies that mix samples.
+def _generator_name(document: PolicyDocument) -> str:
+    """What a policy file says of its generator, as far as a file may say it.
 
-    Samples are joined as torch does by default, then the first two entries, samples and classes,
-    go through the policy together. In loader workers every worker draws from a stream of its own.
-    Adversarial operations need the model, which is not there: apply them in the training loop.
-
-    Args:
-      policy: As `load_policy` takes it, or a transform.
-      n_classes: Number of classes.
-      **options: Of `load_policy`.
-
-    Examples:
-      >>> import torch, policysearch
-      >>> data = [(torch.zeros(3, 8, 8), 0), (torch.ones(3, 8, 8), 1)]
-      >>> x, y = policysearch.collate("mixup", n_classes=2)(data)
-      >>> x.shape, y.shape
-      (torch.Size([2, 3, 8, 8]), torch.Size([2, 2]))
+    The file of a fitted one lies beside it. A kind of ours is fitted. Anything else is code or a
+    folder of somebody's, which only the caller may name.
     """
-
-    def __init__(self, policy: Any, n_classes: int | None = None, **options: Any) -> None:
-        is_made = isinstance(policy, PolicyTransform)
-        self.transform: PolicyTransform = (
-            policy if is_made else load_policy(policy, n_classes=n_classes, **options)
-        )
-        asking = [s.name for s in company_ops(self.transform.policy) if s.needs_model]
-        if asking:
-            raise InvalidValueError(
-                f"Op '{asking[0]}' asks the model in training, which a loader does not have. Call "
-                "transform(x, y, model=model) in the training loop."
-            )
-
-    def __call__(self, samples: Sequence[Any]) -> Any:
-        """Joins samples `(x, y, *rest)` to an augmented batch, a tuple."""
-        joined = torch.utils.data.default_collate(list(samples))
-        if not isinstance(joined, (tuple, list)) or len(joined) < 2:
-            raise InvalidValueError(
-                "Samples must be tuples (x, y, *rest), such as (image, label), got "
-                f"{type(samples[0]).__name__}."
-            )
-        return (*self.transform(joined[0], joined[1]), *joined[2:])
+    source = document.generator
+    if source is None or not any(spec.needs_fit for spec in company_ops(document.policy)):
+        return "gaussian"
+    if source.file is not None and document.folder is not None:
+        path = document.folder / source.file
+        if path.is_file():
+            return str(path)
+    if source.name in ("gaussian", "vae", "gan"):
+        return source.name
+    raise InvalidValueError(
+        f"This policy was searched with the generator {shortened(source.name)}, which is not "
+        "beside it. Say what it is to use: load_policy(..., generator=...)"
+    )

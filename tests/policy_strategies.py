@@ -48,6 +48,12 @@ def schedules(draw: st.DrawFn) -> Schedule:
     return Schedule(tuple((place, draw(strengths)) for place in places))
 
 
+def classes_for(policy: Policy, n: int) -> list[int] | None:
+    """Classes of `n` samples for a policy that draws by them."""
+    factors = policy.class_probability
+    return None if factors is None else [i % len(factors) for i in range(n)]
+
+
 POLICIES = st.builds(
     Policy,
     st.lists(SUB_POLICIES, max_size=4).map(tuple),
@@ -55,6 +61,7 @@ POLICIES = st.builds(
     fill=st.floats(0.0, 1.0),
     mix=st.none() | MIXES,
     schedule=st.none() | schedules(),
+    class_probability=st.none() | st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5).map(tuple),
 )
 
 JUNK = st.recursive(

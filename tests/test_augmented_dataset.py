@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from policysearch.errors import InvalidValueError
-from policysearch.transform import AugmentedDataset, load_policy
+from policysearch.loading import AugmentedDataset
+from policysearch.transform import load_policy
 
 N = 10
 N_EPOCHS = 3

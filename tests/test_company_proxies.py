@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+import policysearch
 from policysearch import cli
+from policysearch.config import make_config
 from policysearch.data.dataset import Dataset
+from policysearch.errors import InvalidValueError
 from policysearch.ops.company import COMPANY_OPS
 from policysearch.ops.registry import all_ops
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy_json import GeneratorSource, PolicyDocument, write_policy_file
+from policysearch.problems.dataset import DatasetProblem
 from policysearch.proxies.base import settings_for
 
 CASES = [
@@ -218,3 +223,46 @@ def test_a_generator_that_hangs_or_dies_is_an_error(own, factory, reason):
     data = FitData(np.zeros((4, 1, 2, 2), np.float32), np.array([0, 0, 1, 1]), 2, 0.0, 1.0)
     with pytest.raises(GeneratorError, match=reason):
         fit_user(f"own.py:{factory}", data, 0, max_seconds=3.0 if factory == "hangs" else 60.0)
+
+
+@pytest.mark.parametrize("is_exported", [True, False])
+def test_a_generator_is_written_only_where_asked_for_and_found_by_the_policy(own, is_exported):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = rng.integers(0, 100, (60, 1, 8, 8)).astype(np.uint8)
+    x[y == 1] += 100
+    np.savez("data.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    config = make_config(
+        {"data": "data.npz", "generator": "vae", "export_generators": is_exported}
+    )
+    events = []
+    problem = DatasetProblem(config, events.append)
+    policy = policy_of("image", "synthesize")
+    source = problem.generator_source(policy, own)
+    assert problem.generator_source(policy_of("image", "mixup"), own) is None
+    write_policy_file(own / "policy.json", PolicyDocument(policy, generator=source))
+    files = {path.name for path in own.iterdir()}
+    written = {"generator.safetensors", "generator.json", "generator-report.json"}
+    transform = policysearch.load_policy(own / "policy.json", seed=0, n_classes=2)
+    if not is_exported:
+        assert not written & files
+        assert transform.generator is None
+        assert transform.fit(torch.from_numpy(x), y).generator.kind == "vae"
+        return
+    assert written <= files
+    assert json.loads((own / "generator-report.json").read_text())["n_held"] == 20
+    assert "may give training samples away" in events[-1]["text"]
+    made, _ = transform(torch.from_numpy(x), torch.from_numpy(y))
+    assert made.shape == x.shape
+    assert (made.numpy() != x).any()
+    (own / "generator.safetensors").unlink()  # fitted anew, then
+    assert policysearch.load_policy(own / "policy.json").generator is None
+
+
+def test_a_policy_file_runs_no_code_for_its_generator(own):
+    source = GeneratorSource("own.py:hangs")
+    document = PolicyDocument(policy_of("image", "synthesize"), generator=source)
+    write_policy_file(own / "policy.json", document)
+    with pytest.raises(InvalidValueError, match=r"searched with the generator 'own.py:hangs'"):
+        policysearch.load_policy(own / "policy.json")
+    assert policysearch.load_policy(own / "policy.json", generator="gaussian") is not None

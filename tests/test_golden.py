@@ -15,7 +15,12 @@ import torch
 
 from policysearch.ops.registry import op_table
 from policysearch.policy import Mix, OpCall, Policy, Schedule, Stage, SubPolicy
-from policysearch.policy_json import PolicyDocument, policy_to_dict, read_policy_file
+from policysearch.policy_json import (
+    GeneratorSource,
+    PolicyDocument,
+    policy_to_dict,
+    read_policy_file,
+)
 from policysearch.transform import PolicyTransform
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -118,9 +123,26 @@ def test_the_policy_file_of_version_3_is_written_as_it_was():
     assert policy_to_dict(read_policy_file(GOLDEN / "policy_v3.json")) == data
 
 
+def test_the_policy_file_of_version_4_is_that_of_version_3_with_classes_and_a_generator():
+    third, fourth = (read_policy_file(GOLDEN / f"policy_v{i}.json") for i in (3, 4))
+    assert fourth.policy == dataclasses.replace(third.policy, class_probability=(0.25, 1.0, 0.5))
+    assert fourth.generator == GeneratorSource("vae", "generator.safetensors")
+    assert dataclasses.replace(fourth, policy=third.policy, generator=None) == third
+
+
+def test_the_policy_file_of_version_4_is_written_as_it_was():
+    data = json.loads((GOLDEN / "policy_v4.json").read_text())
+    assert policy_to_dict(read_policy_file(GOLDEN / "policy_v4.json")) == data
+
+
 @pytest.mark.parametrize(
     ("version", "digest"),
-    [(1, "d1b8f69e1b1c5a87"), (2, MIXED["digest"]), (3, SCHEDULED["digest"])],
+    [
+        (1, "d1b8f69e1b1c5a87"),
+        (2, MIXED["digest"]),
+        (3, SCHEDULED["digest"]),
+        (4, "5b41b0c840557b11"),
+    ],
 )
 def test_a_policy_has_the_digest_it_had(version, digest):
     assert read_policy_file(GOLDEN / f"policy_v{version}.json").policy.digest() == digest

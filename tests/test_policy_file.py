@@ -15,6 +15,7 @@ from policysearch.ops.registry import check_policy
 from policysearch.policy import Mix, OpCall, Policy, Schedule, Stage, SubPolicy
 from policysearch.policy_json import (
     POLICY_FILES,
+    GeneratorSource,
     PolicyDocument,
     policy_from_dict,
     policy_schema,
@@ -63,7 +64,9 @@ def problems_of_text(tmp_path, text):
 @settings(deadline=None, max_examples=150)
 @given(POLICIES, st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_a_written_policy_comes_back_equal(policy, name):
-    document = PolicyDocument(policy, name, {"seed": 3, "nested": [1, {"a": None}]}, {"arms": []})
+    generator = None if name is None else GeneratorSource("own.py:make", "made-1.safetensors")
+    told = {"seed": 3, "nested": [1, {"a": None}]}
+    document = PolicyDocument(policy, name, told, {"arms": []}, generator)
     text = json.dumps(policy_to_dict(document), allow_nan=False)
     assert policy_from_dict(json.loads(text)) == document
 
@@ -156,15 +159,15 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
         ({}, "`format` must be 'policysearch.policy', got None."),
         (file_of(format="optuna"), "`format` must be 'policysearch.policy', got 'optuna'."),
         (
-            file_of(rotate(), version=4),
-            "`version` must be at most 3, got 4: it was written by a newer policysearch. "
+            file_of(rotate(), version=5),
+            "`version` must be at most 4, got 5: it was written by a newer policysearch. "
             "Upgrade it: pip install -U policysearch.",
         ),
-        (file_of(rotate(), version=10**5000), "`version` must be at most 3, got a whole number"),
-        (file_of(rotate(), version=0), "`version` must be 1, 2 or 3, got 0."),
-        (file_of(rotate(), version=True), "`version` must be 1, 2 or 3, got True."),
-        (file_of(rotate(), version="1"), "`version` must be 1, 2 or 3, got '1'."),
-        (file_of(rotate(), version=[1]), "`version` must be 1, 2 or 3, got [1]."),
+        (file_of(rotate(), version=10**5000), "`version` must be at most 4, got a whole number"),
+        (file_of(rotate(), version=0), "`version` must be 1, 2, 3 or 4, got 0."),
+        (file_of(rotate(), version=True), "`version` must be 1, 2, 3 or 4, got True."),
+        (file_of(rotate(), version="1"), "`version` must be 1, 2, 3 or 4, got '1'."),
+        (file_of(rotate(), version=[1]), "`version` must be 1, 2, 3 or 4, got [1]."),
         (file_of(rotate(), mix={"width": 3}), "`mix` needs `version` 2, got 1."),
         (file_of(rotate(), mix=None), "`mix` needs `version` 2, got 1."),
         (
@@ -266,6 +269,18 @@ def test_junk_anywhere_in_a_policy_file_is_a_format_error_or_valid(data):
         (
             file_of(rotate(), version=3, schedule={"knots": [{"progress": 0, "strenth": 1}] * 2}),
             "Unknown key `strenth` (in schedule.knots[0]). Did you mean `strength`?",
+        ),
+        (
+            file_of(rotate(), version=3, class_probability=[1, 0.5]),
+            "`class_probability` needs `version` 4, got 3.",
+        ),
+        (
+            file_of(rotate(), version=4, class_probability=[1, 1.5]),
+            "entry [1] must be less than or equal to 1, got 1.5 (in class_probability).",
+        ),
+        (
+            file_of(rotate(), version=4, generator={"name": "vae", "file": "../x.safetensors"}),
+            "`file` ",
         ),
         (file_of(rotate(), provenance={"x": math.nan}), "`x` must be a finite number, got nan"),
     ],

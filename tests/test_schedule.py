@@ -10,15 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_strategies import POLICIES
+from policy_strategies import POLICIES, classes_for
 from torch.utils.data import DataLoader
 
 from policysearch.draws import Drawer
 from policysearch.errors import InvalidValueError
+from policysearch.loading import AugmentedDataset
 from policysearch.named import resolve_policy
 from policysearch.ops.registry import OPS_VERSIONS, op_table
 from policysearch.policy import Mix, OpCall, Policy, Schedule, Stage, SubPolicy
-from policysearch.transform import AugmentedDataset, PolicyTransform
+from policysearch.transform import PolicyTransform
 
 RAMP = Schedule.even([0.0, 1.0])  # strength is progress
 ROTATE = OpCall("rotate", 10, 20)
@@ -73,7 +74,7 @@ def test_level_zero_is_at_zero_where_an_op_has_two_units(modality, name):
 @given(POLICIES, st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_strength_never_falls_as_progress_rises_on_a_rising_schedule(policy, progress):
     drawer = Drawer(dataclasses.replace(policy, schedule=RAMP), 3)
-    early, late = (drawer.draw(range(20), 1, p) for p in sorted(progress))
+    early, late = (drawer.draw(range(20), 1, p, classes_for(policy, 20)) for p in sorted(progress))
     was_applied = early.op_index >= 0
     np.testing.assert_array_equal(early.op_index[was_applied], late.op_index[was_applied])
     rises = np.abs(late.magnitude) - np.abs(early.magnitude)

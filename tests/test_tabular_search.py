@@ -13,13 +13,14 @@ from policysearch.data import load_source
 from policysearch.data.columns import Column
 from policysearch.data.dataset import Dataset
 from policysearch.errors import InvalidValueError
+from policysearch.loading import AugmentedDataset
 from policysearch.metrics import scores
 from policysearch.named import resolve_policy
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.proxies.base import settings_for
 from policysearch.proxies.table_encoding import TableEncoding
 from policysearch.space_yaml import load_space
-from policysearch.transform import AugmentedDataset, PolicyTransform, load_policy
+from policysearch.transform import PolicyTransform, load_policy
 
 SMALL = {
     "trials": 7,

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from policy_strategies import POLICIES
+from policy_strategies import POLICIES, classes_for
 
 import policysearch
 from policysearch.draws import Drawer, Drawn
@@ -119,9 +119,12 @@ def test_what_is_drawn_for_a_stage_says_nothing_of_another():
 def test_a_sample_is_drawn_alike_in_any_batch(policy, seed, indices):
     drawer = Drawer(policy, seed)
     progress = [i / 7 for i in range(len(indices))]
-    together = drawer.draw(indices, 5, progress)
+    classes = classes_for(policy, len(indices))
+    together = drawer.draw(indices, 5, progress, classes)
     for i, index in enumerate(indices):
-        alone = drawer.draw([index], 5, progress[i])
+        alone = drawer.draw(
+            [index], 5, progress[i], None if classes is None else classes[i : i + 1]
+        )
         assert alone.names(0) == together.names(i)
         np.testing.assert_array_equal(alone.extra[0], together.extra[i])
 
@@ -154,10 +157,11 @@ def test_a_batch_is_its_samples_for_any_policy(policy):
     transform = PolicyTransform(policy, seed=1)
     transform.set_progress(0.3)
     x = images(6, height=9, width=7)
-    batch = transform(x, index=range(6))
+    y = classes_for(policy, 6) or [0] * 6
+    batch, _ = transform(x, y, index=range(6))
     assert batch.shape == x.shape
     for i in range(6):
-        assert_same(transform(x[i], index=i), batch[i])
+        assert_same(transform(x[i], y[i], index=i)[0], batch[i])
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])

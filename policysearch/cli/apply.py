@@ -83,6 +83,7 @@ def command(
 
     chosen = resolve_policy(policy).policy
     check_alone(chosen, "Use it in the training: policysearch.load_policy, policysearch.collate.")
+    chosen = _for_copies(chosen, is_quiet=is_quiet)
     if chosen.modality in ("text", "tabular"):
         from policysearch.data.split_tables import TableColumns
 
@@ -97,7 +98,6 @@ def command(
         find_files,
         store_for,
     )
-    from policysearch.cli.output import say
 
     store = store_for(chosen.modality)
     kind = store.kind
@@ -108,14 +108,28 @@ def command(
     watch = _silent if is_quiet else _watched
     if not skip_bad:
         check_files(store, src, found, watch)
-    if chosen.schedule is not None:
-        chosen = chosen.at_full_strength()
-        if not is_quiet:
-            say("The strength of this policy changes over a training; the copies get all of it.")
     report = augment(store, chosen, src, dst, found, n_copies=copies, seed=seed, watch=watch)
     if report.n_written == 0:
         raise DataError(f"No {kind.one} in '{src}' can be augmented:\n{bad_text(report.bad)}")
     _tell(report, found, store, dst, copies, is_json=is_json, is_quiet=is_quiet)
+
+
+def _for_copies(policy: Policy, *, is_quiet: bool) -> Policy:
+    """The policy without what only a training can give it: progress, and classes by number."""
+    from policysearch.cli.output import say
+
+    notices = []
+    if policy.schedule is not None:
+        notices.append(
+            "The strength of this policy changes over a training; the copies get all of it."
+        )
+    if policy.class_probability is not None:
+        notices.append(
+            "This policy augments some classes less often in a training; here all are alike."
+        )
+    for notice in () if is_quiet else notices:
+        say(notice)
+    return policy.at_full_strength().for_all_classes()
 
 
 def _apply_to_table(

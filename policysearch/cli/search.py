@@ -86,6 +86,11 @@ from policysearch.cli.run_options import (
     help="Search also where no head-room is found.",
 )
 @click.option(
+    "--rare-classes",
+    is_flag=True,
+    help="Search also how much more often rare classes are augmented than frequent ones.",
+)
+@click.option(
     "--export-generators",
     is_flag=True,
     help="Write the generator beside a policy that needs one, with a report on what it has "

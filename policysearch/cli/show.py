@@ -159,6 +159,7 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
     if document is not None:
         from policysearch.policy_json import policy_to_dict
         from policysearch.report.words import (
+            class_sentence,
             describe,
             mix_sentence,
             schedule_sentence,
@@ -173,6 +174,7 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
             "sentence": summary_sentence(document.policy),
             "mixing": mix_sentence(document.policy),
             "schedule": schedule_sentence(document.policy),
+            "classes": class_sentence(document.policy),
             "blocks": [dataclasses.asdict(block) for block in describe(document.policy)],
             "policy": policy_to_dict(document),
         }
@@ -183,12 +185,17 @@ def _as_dict(document: PolicyDocument | None, run: RunSummary | None) -> dict[st
 
 def _show_policy(document: PolicyDocument, text: str, shown: list[dict[str, str]]) -> None:
     from policysearch.cli.output import emit, emit_paragraph, escaped_line
-    from policysearch.report.words import mix_sentence, schedule_sentence, summary_sentence
+    from policysearch.report.words import (
+        class_sentence,
+        mix_sentence,
+        schedule_sentence,
+        summary_sentence,
+    )
 
     policy = document.policy
     emit(f"Policy '{escaped_line(document.name or text)}'")
     emit_paragraph(summary_sentence(policy), "  ")
-    for sentence in (mix_sentence(policy), schedule_sentence(policy)):
+    for sentence in (mix_sentence(policy), schedule_sentence(policy), class_sentence(policy)):
         if sentence:
             emit_paragraph(sentence, "  ")
     _show_blocks(document)

@@ -161,6 +161,7 @@ def _values_text(kind: str, parameter: Parameter) -> str:
     notes = {
         "weight": f" (below {MIN_WEIGHT:g} the op is left out)",
         "level": " (as part of the magnitude range)",
+        "rarity": " (0: all classes alike, 1: as many augmented samples of each)",
         "strength": " (at a knot of the schedule)",
     }
     return text + notes.get(kind, "")

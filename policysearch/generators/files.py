@@ -78,7 +78,7 @@ def save_generator(generator: Generator, path: Path) -> None:
     """
     _check_suffix(path)
     tensors = {name: np.ascontiguousarray(part) for name, part in generator.tensors.items()}
-    raw: bytes = _library().save(tensors)
+    raw: bytes = safetensors_library().save(tensors)
     header = GeneratorFile(
         format="policysearch.generator",
         version=1,
@@ -140,7 +140,8 @@ def _check_suffix(path: Path) -> None:
         raise InvalidValueError(f"A generator's file must end in .safetensors, got '{path}'.")
 
 
-def _library() -> ModuleType:
+def safetensors_library() -> ModuleType:
+    """The package that reads and writes tensors; raises `MissingDependencyError` without it."""
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -167,7 +168,7 @@ def _read(path: Path) -> bytes:
 
 
 def _parsed(raw: bytes, problems: list[str]) -> dict[str, NDArray[Any]]:
-    library = _library()
+    library = safetensors_library()
     try:
         return {str(name): np.asarray(part) for name, part in library.load(raw).items()}
     except Exception as error:  # the reader raises almost anything for a hostile header

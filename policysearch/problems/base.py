@@ -10,6 +10,7 @@ from policysearch.costs import OpCosts
 from policysearch.measures import Measure
 from policysearch.objectives.base import Objective
 from policysearch.policy import Policy
+from policysearch.policy_json import GeneratorSource
 from policysearch.space import SearchSpace
 from policysearch.trial import Rung as Rung
 
@@ -74,6 +75,13 @@ class Problem(Protocol):
         """Seconds per sample of each operation of a space and of policies, measured here.
 
         `None` where nobody knows.
+        """
+        ...
+
+    def generator_source(self, policy: Policy, out: Path) -> GeneratorSource | None:
+        """What the file of an exported policy says of its generator, written beside it if asked.
+
+        `None` where it needs none, or the usual one.
         """
         ...
 

@@ -20,19 +20,22 @@ from policysearch.data.duplicates import split_duplicates
 from policysearch.data.source import load_source
 from policysearch.data.splits import Splits, make_splits
 from policysearch.errors import GeneratorError, InvalidValueError
+from policysearch.files import write_json
 from policysearch.generators.fit import KINDS
 from policysearch.measures import measure_of
 from policysearch.objectives.base import Objective
 from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.objectives.in_segments import InSegments
+from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
+from policysearch.policy_json import GeneratorSource
 from policysearch.problems.base import Rung
 from policysearch.problems.extras import proxy_extras
 from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
 from policysearch.proxies.checkpoint import file_digest
 from policysearch.proxies.costs import measure_op_costs
-from policysearch.proxies.generators import chosen_generator, generator_for
+from policysearch.proxies.generators import chosen_generator, generator_for, samples_of
 from policysearch.proxies.training import TrainingConfig
 from policysearch.run import Progress
 from policysearch.samplers.strategies import STRATEGIES
@@ -91,7 +94,9 @@ class DatasetProblem:
                 f"holds {self.modality} data. Leave --space out, or give one of: policysearch "
                 "spaces"
             )
-        return self._with_generator(space.restricted_to(self.splits.final.train.n_channels))
+        train = self.splits.final.train
+        bound = space.restricted_to(train.n_channels).for_classes(train.counts().tolist())
+        return self._with_generator(bound)
 
     def _with_generator(self, space: SearchSpace) -> SearchSpace:
         """Drops operations whose generator, the user's own, fails on the search data."""
@@ -141,6 +146,30 @@ class DatasetProblem:
         train, none = self.splits.search.train, space.policy(())
         return measure_op_costs(train, self._proxy, calls.values(), none)
 
+    def generator_source(self, policy: Policy, out: Path) -> GeneratorSource | None:
+        """What a policy file says of its generator, which is written where asked for.
+
+        Exported are `generator.safetensors`, `generator.json` and `generator-report.json`: how
+        near to training samples its own samples lie, beside those of the test split.
+        """
+        if not any(spec.needs_fit for spec in company_ops(policy)):
+            return None
+        choice = cast(TrainingConfig, self._proxy).generator
+        if not self._config.export_generators:
+            is_usual = choice.name == SearchConfig.model_fields["generator"].default
+            return None if is_usual else GeneratorSource(choice.name)
+        from policysearch.generators.files import save_generator
+        from policysearch.generators.memorisation import memorisation_report
+
+        final, path = self.splits.final, out / "generator.safetensors"
+        fitted = generator_for(final.train, choice)
+        save_generator(fitted, path)
+        report = memorisation_report(fitted, samples_of(final.train), samples_of(final.test))
+        write_json(out / "generator-report.json", report)
+        told = f"written to {path}, and may give training samples away. {report['sentence']}"
+        self._progress({"event": "generator", "text": told})
+        return GeneratorSource(choice.name, path.name)
+
     def header(self) -> Mapping[str, Any]:
         """Fingerprints of the splits (see `Problem`)."""
         final = self.splits.final
@@ -187,6 +216,10 @@ def _proxy_settings(
         )
         told = {"event": "training", "text": f"the network {config.network}", "notices": notices}
         progress(told)
+    if config.export_generators:
+        from policysearch.generators.files import safetensors_library
+
+        safetensors_library()  # said before a search, not after it
     changes: dict[str, Any] = {}
     if config.class_weights == "balanced":
         changes["balanced"] = True

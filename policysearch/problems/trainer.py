@@ -135,6 +135,9 @@ class TrainerProblem:
             "score_key": config.score_key,
         }
 
+    def generator_source(self, policy: Policy, out: Path) -> None:
+        """Your training fits what it needs (see `Problem`)."""
+
     def provenance(self) -> Mapping[str, Any]:
         """What was trained (see `Problem`)."""
         config = self._config

@@ -260,7 +260,9 @@ class TorchProxy(abc.ABC):
             n_copies = max(1, min(MAX_COPIES, math.ceil(N_AUGMENTED / len(data))))
         copies = data.take(np.tile(np.arange(len(data)), n_copies))
         policy = policy.at_full_strength()  # no training goes on here, so there is no progress
-        drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(np.arange(len(copies)))
+        drawn = Drawer(policy, derive_seed(self._seed, "probe")).draw(
+            np.arange(len(copies)), classes=copies.y
+        )
         company = None
         if company_ops(policy):
             company = self.company(torch.from_numpy(copies.y), policy)
@@ -313,7 +315,9 @@ class TorchProxy(abc.ABC):
         indices = np.concatenate([part.indices for part in block])
         visits = np.concatenate([part.visits for part in block])
         epochs = np.concatenate([np.full(len(part.indices), part.epoch) for part in block])
-        drawn = drawer.draw(indices, visits, (epochs + 0.5) / self._n_epochs)
+        drawn = drawer.draw(
+            indices, visits, (epochs + 0.5) / self._n_epochs, self._train.y[indices]
+        )
         y = self._y[torch.from_numpy(indices).to(self.device)]
         sizes = [len(part.indices) for part in block]
         company = self.company(y, self._policy, tuple(sizes)) if self._mixes else None

@@ -24,6 +24,7 @@ from policysearch.policy import OpCall, Policy, SubPolicy
 from policysearch.report.op_words import amount_text, call_text
 from policysearch.report.sheet_layout import Group, Row, draw_sheet
 from policysearch.report.words import (
+    class_sentence,
     does_nothing,
     drawn_for,
     mix_sentence,
@@ -96,6 +97,7 @@ def contact_sheet(
     x = torch.from_numpy(np.ascontiguousarray(images[: n_images(policy)]))
     names = list(labels[: len(x)])
     sentences = [summary_sentence(policy), mix_sentence(policy), schedule_sentence(policy)]
+    sentences.append(class_sentence(policy))
     policy = policy.at_full_strength()
     if shows_ops(policy):
         levels = _LEVELS if _has_ranges(policy) else _FIXED
@@ -123,7 +125,7 @@ def _note(policy: Policy, n_left_out: int) -> str:
 
 def training_rows(policy: Policy, x: torch.Tensor, seed: int, n_groups: int) -> list[Row]:
     """The samples as a training draws them, chances included; every block another epoch."""
-    drawer = Drawer(policy, seed)
+    drawer = Drawer(policy.for_all_classes(), seed)
     rows = []
     for row in range(N_TRAINING_ROWS):
         epochs = range(row * n_groups, (row + 1) * n_groups)

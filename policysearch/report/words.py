@@ -161,6 +161,17 @@ def schedule_sentence(policy: Policy) -> str:
     )
 
 
+def class_sentence(policy: Policy) -> str:
+    """How classes differ in how often they are augmented; empty when they do not."""
+    factors = policy.class_probability
+    if factors is None or not policy.sub_policies:
+        return ""
+    shown = ", ".join(f"{percent(factor)} in class {i}" for i, factor in enumerate(factors[:20]))
+    if len(factors) > 20:
+        shown += f", ... ({len(factors)} classes, {percent(min(factors))} at least)"
+    return f"By class: operations are applied less often where samples abound: {shown}."
+
+
 def _progress_text(progress: float) -> str:
     return "at the start" if progress == 0 else f"after {percent(progress)}"
 

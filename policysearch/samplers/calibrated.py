@@ -4,7 +4,7 @@
 2. *Designs* spread over shares of the accuracy and layouts (`layouts`).
 3. *Model*: a Gaussian process over the designs (`response`) says which one promises the largest
    improvement on what is believed of the best.
-4. *Ramps*, in a space with a schedule: the best of these, weaker at the start or at the end.
+4. *Variations* of the best of these, in a space with a schedule or rare classes (`variations`).
 5. *Refinement* of a longer search: the inner sampler, at first every other time beside the model.
    A very long one is refined alone: there are some hundred designs, and what the model costs grows
    with the cube of those tried.
@@ -26,8 +26,8 @@ from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.calibration import Calibration
 from policysearch.samplers.layouts import Design, Designer, all_designs, first_designs
-from policysearch.samplers.ramps import n_ramps, ramp
 from policysearch.samplers.response import Response, design_of, design_state
+from policysearch.samplers.variations import variation, variations_of
 from policysearch.seeding import generator
 from policysearch.space import SearchSpace
 from policysearch.trial import Suggestion, Trial
@@ -66,6 +66,7 @@ class CalibratedSampler:
         self._inner = inner
         self._cost = cost
         self._designer = Designer(space, calibration)
+        self._n_varied = len(variations_of(space))
         self._first = first_designs(self._designer)
         known = set(self._first)
         others = [d for d in all_designs(self._designer) if d not in known]
@@ -80,10 +81,10 @@ class CalibratedSampler:
         if index < len(self._first):
             return self._suggestion(self._first[index], "design") or self._refined(number, history)
         index -= len(self._first)
-        if index < n_ramps(self._space):
-            found = ramp(self._space, index, history)
+        if index < self._n_varied:
+            found = variation(self._space, index, history)
             return found or self._refined(number, history)
-        index -= n_ramps(self._space)
+        index -= self._n_varied
         if index < N_LED or (index % 2 == 0 and index < MAX_LED):
             return self._led(number, history) or self._refined(number, history)
         return self._refined(number, history)

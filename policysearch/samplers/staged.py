@@ -7,8 +7,7 @@
    does not, or left out.
 3. *Combination*: the ops that are left, all of them or those that a linear model of all outcomes
    so far values most, in several numbers and strengths.
-4. *Ramps*, in a space with a schedule: the best of these, weaker at the start or at the end
-   (`ramps`).
+4. *Variations* of the best of these, in a space with a schedule or rare classes (`variations`).
 5. *Refinement*: the inner sampler (TPE by default), which has seen all of the above.
 
 Measured on five draws of 100 digits: one cross-validation cannot tell which single ops are best
@@ -23,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.op_values import OpValues
-from policysearch.samplers.ramps import n_ramps, ramp
+from policysearch.samplers.variations import variation, variations_of
 from policysearch.seeding import generator
 from policysearch.space import SearchSpace
 from policysearch.trial import Suggestion, Trial
@@ -37,7 +36,7 @@ COMBINE_SHARE = 0.3
 
 
 class StagedSampler:
-    """Warm start, screening, combination, ramps, then an inner sampler.
+    """Warm start, screening, combination, variations, then an inner sampler.
 
     Args:
       space: What is searched; all but the first and last stage need method `opwise`.
@@ -71,7 +70,7 @@ class StagedSampler:
         for n_trials, suggest in (
             (len(self._screen), self._screening),
             (self._n_combine, self._combination),
-            (n_ramps(self._space), self._ramp),
+            (len(variations_of(self._space)), self._variation),
         ):
             if index < n_trials:
                 return suggest(index, history) or self._inner.suggest(number, history)
@@ -96,8 +95,8 @@ class StagedSampler:
         levels = {op: max(0.1, caps[op] * strength) for op in chosen}
         return self._opwise(levels, n_ops, 1.0, f"combine:{len(chosen)} ops x {n_ops} @{strength}")
 
-    def _ramp(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
-        return ramp(self._space, index, history)
+    def _variation(self, index: int, history: Sequence[Trial]) -> Suggestion | None:
+        return variation(self._space, index, history)
 
     def _exchanged(self, chosen: list[str], all_ops: list[str], index: int) -> list[str]:
         """A third of the ops exchanged for random ones, to learn about others."""

@@ -3,6 +3,7 @@
 Inherit, name the class `Test...` and give it `make_sampler` and `name`.
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from policysearch.samplers.base import Sampler
-from policysearch.space import Choice, SearchSpace
+from policysearch.space import Choice, RareClasses, SearchSpace
 from policysearch.space_yaml import load_space
 from policysearch.trial import Outcome, Suggestion, Trial
 
@@ -24,6 +25,9 @@ Score = Callable[[Suggestion], float]
 SPACES = {
     "opwise": lambda: load_space("image/opwise").restricted_to(1),
     "scheduled": lambda: load_space("image/scheduled").restricted_to(1),
+    "rare": lambda: dataclasses.replace(
+        load_space("image/opwise").restricted_to(1), rare_classes=RareClasses(counts=(90, 10))
+    ),
     "triples": lambda: load_space("image/autoaugment"),
     "randaugment": lambda: load_space("image/randaugment"),
 }

@@ -1,4 +1,4 @@
-"""Ramps: the best policy with a strength that rises, falls, or is less throughout."""
+"""Variations of the best policy: its strength over the training, and what rare classes get."""
 
 import dataclasses
 
@@ -8,9 +8,9 @@ from contracts.sampler_contract import SPACES, SamplerContract, play
 from policysearch.baselines import baseline_policies
 from policysearch.policy import Schedule
 from policysearch.samplers.optuna_backed import OptunaSampler
-from policysearch.samplers.ramps import RAMPS, n_ramps, ramp
 from policysearch.samplers.staged import StagedSampler
-from policysearch.space import ScheduleRange
+from policysearch.samplers.variations import RAMPS, TILTS, variation, variations_of
+from policysearch.space import RareClasses, ScheduleRange
 from policysearch.trial import Outcome, Suggestion, Trial
 
 SPACE = SPACES["scheduled"]()
@@ -41,8 +41,8 @@ def test_the_best_complete_policy_is_tried_rising_falling_and_at_their_mean():
     history = [trial(3, 0.5), trial(4, 0.2, "shear_x"), trial(5, 0.1, "scale", "pruned")]
     best = history[1].suggestion
     schedules = []
-    for index in range(n_ramps(SPACE)):
-        found = ramp(SPACE, index, history)
+    for index in range(len(variations_of(SPACE))):
+        found = variation(SPACE, index, history)
         assert found.origin.startswith("ramp:")
         assert found.origin.endswith(" of trial 4")
         assert found.policy == SPACE.decode(found.params)
@@ -58,16 +58,16 @@ def test_the_best_complete_policy_is_tried_rising_falling_and_at_their_mean():
 def test_without_a_complete_policy_of_the_space_there_is_no_ramp():
     uniform = Suggestion(SPACE.uniform_policy(), "warm:uniformaugment")
     outside = Trial(0, uniform, Outcome("complete", 0.1))
-    assert ramp(SPACE, 0, []) is None
-    assert ramp(SPACE, 0, [outside, trial(1, 0.5, state="pruned")]) is None
+    assert variation(SPACE, 0, []) is None
+    assert variation(SPACE, 0, [outside, trial(1, 0.5, state="pruned")]) is None
 
 
 @pytest.mark.parametrize("name", ["opwise", "triples", "randaugment"])
 def test_a_space_without_schedule_or_levels_has_no_ramps(name):
     space = SPACES[name]()
-    assert n_ramps(space) == 0
+    assert not variations_of(space)
     with_schedule = dataclasses.replace(space, schedule=ScheduleRange())
-    assert n_ramps(with_schedule) == (len(RAMPS) if name == "opwise" else 0)
+    assert len(variations_of(with_schedule)) == (len(RAMPS) if name == "opwise" else 0)
 
 
 def test_a_staged_search_tries_ramps_after_its_combinations():
@@ -80,3 +80,30 @@ def test_a_staged_search_tries_ramps_after_its_combinations():
     assert set(kinds[first + len(RAMPS) :]) == {"random"}
     plain = SPACES["opwise"]()
     assert "ramp" not in str([t.suggestion.origin for t in play(staged(plain, 80), 80)])
+
+
+def test_the_best_is_tried_with_less_for_frequent_classes():
+    space = dataclasses.replace(SPACES["opwise"](), rare_classes=RareClasses(counts=(90, 10, 40)))
+    params = space.encode_opwise({"rotate": 0.8}, 2)
+    metrics = ({"score": 0.2},)
+    of_space = Suggestion(space.decode(params), "combine:1", params)
+    designed = Suggestion(space.decode(params), "design:1")
+    for suggestion in (of_space, designed):
+        assert suggestion.policy.class_probability is None
+        history = [Trial(4, suggestion, Outcome("complete", 0.2, metrics))]
+        found = [variation(space, i, history) for i in range(len(variations_of(space)))]
+        assert [f.origin for f in found] == [f"rare:{t:g} of trial 4" for t in TILTS]
+        assert [f.policy.class_probability for f in found] == [
+            (0.3333, 1.0, 0.5),
+            (0.1111, 1.0, 0.25),
+        ]
+        assert all(f.policy.for_all_classes() == suggestion.policy for f in found)
+
+
+class TestStagedWithRareClasses(SamplerContract):
+    N = 70
+    SPACES = ("rare",)
+
+    @classmethod
+    def make_sampler(cls, space, seed):
+        return staged(space, cls.N, seed, "tpe")
