@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from readme_company import company
+from readme_company import company, company_costs
 from readme_engines import engines, overhead, simulated
 from readme_modalities import interval, modalities
 
@@ -37,6 +37,7 @@ def tables(results: Path = HERE / "results") -> str:
     }
     parts = [_accuracy(found), _cost(found), modalities(results / "modalities.json")]
     parts.append(company(results / "company.json"))
+    parts.append(company_costs(results / "company_costs.json"))
     parts.append(overhead(results / "overhead.json"))
     parts.append(engines(results / "engines.json"))
     parts.append(simulated(results / "simulated.json"))

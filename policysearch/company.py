@@ -28,7 +28,7 @@ from policysearch.ops.spec import OpSpec
 from policysearch.ops.stages import StageGroup, stage_groups
 from policysearch.policy import Policy
 
-#: Samples that a stage with `synthesize` replaces at most, as a share.
+#: Samples that a policy with `synthesize` replaces at most, as a share.
 MAX_SYNTHETIC = 0.5
 
 
@@ -188,6 +188,7 @@ class _Work:
         self._policy = policy
         self._company = company
         self._shared: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
+        self._place: NDArray[np.float64] | None = None
 
     def plain(self, batch: Batch, drawn: Drawn) -> Batch:
         """The batch after stages of plain operations."""
@@ -333,7 +334,7 @@ class _Work:
     def _synthesized(self, batch: Batch, group: StageGroup) -> Tensor:
         generator, labels = self._generator(batch), self._all_labels()[group.rows]
         kept: Tensor = batch.x[torch.from_numpy(group.rows).to(batch.x.device)]
-        is_new = (group.draws[:, 1] < MAX_SYNTHETIC) & generator.known[labels]
+        is_new = self._may_be_new(group, len(batch)) & generator.known[labels]
         if not is_new.any():
             return kept
         made = generator.sample(labels[is_new], group.magnitude[is_new], group.seeds()[is_new])
@@ -342,6 +343,14 @@ class _Work:
             made, batch, group.rows[is_new]
         )
         return out
+
+    def _may_be_new(self, group: StageGroup, n: int) -> NDArray[np.bool_]:
+        """Whether each sample is among those that may be replaced, the same at every stage."""
+        if self._place is None:
+            self._place = np.full(n, np.nan)
+        mine = self._place[group.rows]
+        self._place[group.rows] = np.where(np.isnan(mine), group.draws[:, 1], mine)
+        return np.asarray(self._place[group.rows] < MAX_SYNTHETIC)
 
     def _moved_in_latents(self, batch: Batch, group: StageGroup) -> Tensor:
         generator = self._generator(batch)

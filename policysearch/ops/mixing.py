@@ -104,8 +104,9 @@ def fmix(pairs: Pairs) -> tuple[Tensor, _Shares]:
     frequency = (y**2 + x**2).sqrt().clamp_min(1 / max(h, w))
     clouds = torch.fft.irfft2(spectrum / frequency**DECAY, s=(h, w)).flatten(1)
     n_taken = np.floor(pairs.group.magnitude * h * w + 0.5).astype(np.int64)
-    falling = clouds.sort(dim=1, descending=True).values.numpy()
-    lowest = np.where(n_taken > 0, falling[np.arange(len(clouds)), n_taken - 1], np.inf)
+    rising = np.sort(clouds.numpy(), axis=1)  # several times as fast as torch
+    last = np.minimum(h * w - n_taken, h * w - 1)
+    lowest = np.where(n_taken > 0, rising[np.arange(len(clouds)), last], np.inf)
     is_inside = clouds >= torch.from_numpy(lowest.astype(np.float32))[:, None]
     share = is_inside.double().mean(dim=1).numpy()
     inside = _over_channels(is_inside.reshape(-1, h, w), pairs.x)

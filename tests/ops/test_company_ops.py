@@ -288,14 +288,15 @@ def test_evaluation_changes_nothing():
     assert targets is y
 
 
-def test_half_of_the_samples_stay_real_and_what_is_made_is_of_the_class():
+@pytest.mark.parametrize("n_stages", [1, 3])
+def test_half_of_the_samples_stay_real_and_what_is_made_is_of_the_class(n_stages):
     y = torch.arange(200) % 2
     x = (0.2 + 0.5 * y.view(-1, 1, 1, 1) + 0.1 * waves("image", 200)).clamp(0, 1)
-    transform = policysearch.load_policy(policy_of("image", at("image", "synthesize", 0.5)))
-    transform.n_classes = 2
+    policy = policy_of("image", *[at("image", "synthesize", 0.5)] * n_stages)
+    transform = policysearch.load_policy(policy, n_classes=2)
     out, same = transform.fit(x, y)(x, y)
     is_new = (out != x).flatten(1).any(dim=1)
-    assert 0.3 < is_new.float().mean() < 0.7
+    assert 0.37 < is_new.float().mean() < 0.63
     assert torch.equal(same, y)
     assert torch.equal(out.mean(dim=(1, 2, 3)) > 0.5, y == 1)
 
