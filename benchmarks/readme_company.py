@@ -63,8 +63,8 @@ def company_costs(path: Path) -> str:
             f"fgsm {passes['fgsm']['median']:.2f} and pgd (3 steps) {passes['pgd']['median']:.2f} "
             "times a forward and backward pass.",
             f"Generators, fitted to 1,000 images of Fashion-MNIST on two threads: {fits}.",
-            "A sample of theirs is nearer to a training image than a held-out one with probability",
-            f"{near} (0.50 where both are alike).",
+            "A sample of theirs is nearer to a training image than a held-out one with",
+            f"probability {near} (0.50 where both are alike).",
             "",
             "`python benchmarks/bench_company_costs.py --data fashion_mnist.npz`",
         ]

@@ -6,6 +6,9 @@ words) and two more from those that change values: they complement each other in
 each other. `mirrored` puts the ops of the first kind that know no strength, flips, in front of it,
 each for half of the samples.
 
+Ops that work on whole batches (mixing, attacks, generators) come in the last stage only: they work
+on what the stages before it made of a sample, and two of them would mix what is mixed.
+
 A design is a layout and the share of the clean accuracy that every op must leave. That is a space
 of three or four dimensions in place of fifty, whatever the ops are.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from policysearch.ops.registry import op_table
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.samplers.calibration import Calibration
 from policysearch.space import SearchSpace
@@ -87,6 +91,8 @@ class Designer:
         self._space = space
         self._calibration = calibration
         self._moving = {entry.op for entry in space.ops if space.spec(entry.op).family in MOVING}
+        alone = op_table(space.modality)
+        self._last = {entry.op for entry in space.ops if entry.op not in alone}
         self._mirrors = self._found_mirrors()
 
     @property
@@ -123,17 +129,21 @@ class Designer:
             for entry in self._space.ops
             if entry.op in levels and entry.op not in mirrors
         }
-        moving = tuple(call for op, call in calls.items() if op in self._moving)
-        changing = tuple(call for op, call in calls.items() if op not in self._moving)
+        plain = {op: call for op, call in calls.items() if op not in self._last}
+        last = tuple(call for op, call in calls.items() if op in self._last)
+        moving = tuple(call for op, call in plain.items() if op in self._moving)
+        changing = tuple(call for op, call in plain.items() if op not in self._moving)
+        drawn = [
+            *[tuple(plain.values())] * layout.n_any,
+            *[moving] * layout.n_moving,
+            *[changing] * layout.n_changing,
+        ]
+        if drawn:
+            drawn[-1] += last
+        if not all(drawn):
+            return None
         stages = [Stage((OpCall(op),), MIRROR_PROBABILITY) for op in mirrors]
-        for n, choices in (
-            (layout.n_any, tuple(calls.values())),
-            (layout.n_moving, moving),
-            (layout.n_changing, changing),
-        ):
-            if n and not choices:
-                return None
-            stages += [Stage(choices) for _ in range(n)]
+        stages += [Stage(choices) for choices in drawn]
         return self._space.policy((SubPolicy(tuple(stages)),)) if stages else None
 
     def levels(self, share: float) -> dict[str, float]:

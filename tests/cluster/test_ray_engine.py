@@ -26,10 +26,13 @@ from policysearch.engines.guardian import descendants
 from policysearch.engines.local import LocalEngine
 from policysearch.engines.ray_engine import RayEngine, RaySettings
 from policysearch.errors import InvalidValueError, RunError
+from policysearch.ops.company import COMPANY_OPS
+from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.problems.dataset import DatasetProblem
 from policysearch.run import Run, StopRequest
 from policysearch.search_loop import SearchLoop
 from policysearch.space_yaml import load_space
-from policysearch.trial import Replicate
+from policysearch.trial import Replicate, Task
 
 #: Idle trials keep what they asked for: it must leave room for other engines on the cluster.
 CPUS = 0.25
@@ -319,3 +322,26 @@ def test_a_search_that_loses_a_node_and_its_driver_goes_on_to_the_same_end(
 
 def name_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")[0]
+
+
+def test_ops_on_whole_batches_score_on_ray_as_they_do_here(cluster):
+    config = make_config({"data": "digits", "train_size": 60, "folds": 2, "epochs": 1})
+    problem = DatasetProblem(config, silent)
+    objective = problem.objective("confirm", Path())
+    tasks = []
+    for spec in COMPANY_OPS["image"]:
+        before = Stage((OpCall("rotate", 0, 20),))
+        stage = Stage((OpCall(spec.name, spec.low, spec.high),))
+        policy = Policy((SubPolicy((before, stage)),))
+        tasks.append(Task(f"confirm/{spec.name}/0", policy, (Replicate(0, 1),), 1))
+    settings = RaySettings(2, address=cluster.address, cpus_per_trial=CPUS)
+    scores = []
+    for make in (lambda: LocalEngine(objective, 2), lambda: RayEngine(objective, settings)):
+        with make() as engine:
+            for task in tasks:
+                engine.submit(task)
+            ended = drain(engine, len(tasks))
+        assert {finished.outcome.state for finished in ended} == {"complete"}
+        scores.append({finished.task.key: finished.outcome.score for finished in ended})
+    assert scores[0] == scores[1]
+    assert len(set(scores[0].values())) == len(tasks)

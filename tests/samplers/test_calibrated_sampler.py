@@ -20,6 +20,7 @@ from policysearch.samplers.layouts import (
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.response import Response, design_of, smoothed_scores
 from policysearch.selection import pick_candidates
+from policysearch.space_yaml import load_space
 from policysearch.trial import Outcome, Trial
 
 SPACE = SPACES["opwise"]()
@@ -211,3 +212,13 @@ def test_a_very_long_search_is_refined_alone():
     begins = trials[-1].number + MAX_LED
     asked = [sampler().suggest(number, trials).origin for number in range(begins, begins + 20)]
     assert asked == ["random"] * 20
+
+
+def test_ops_on_whole_batches_come_in_the_last_stage():
+    space = load_space("image/full").restricted_to(1)
+    designer = Designer(space, None)
+    for layout in (Layout(3), Layout(0, 1, 2), Layout(0, 2, 0)):
+        *before, last = calls_of(designer.policy(Design(layout, 0.5)))
+        assert not any({"mixup", "pgd", "hardest_of_k", "synthesize"} & set(s) for s in before)
+        assert {"mixup", "pgd", "hardest_of_k", "synthesize"} <= set(last)
+        assert set(before[0]) < set(last)
