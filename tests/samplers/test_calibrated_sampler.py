@@ -221,4 +221,4 @@ def test_ops_on_whole_batches_come_in_the_last_stage():
         *before, last = calls_of(designer.policy(Design(layout, 0.5)))
         assert not any({"mixup", "pgd", "hardest_of_k", "synthesize"} & set(s) for s in before)
         assert {"mixup", "pgd", "hardest_of_k", "synthesize"} <= set(last)
-        assert set(before[0]) < set(last)
+        assert set(before[-1]) < set(last)
