@@ -357,3 +357,15 @@ def test_collate_refuses_what_needs_the_model():
 def test_names_do_not_meet():
     for modality, specs in COMPANY_OPS.items():
         assert not {spec.name for spec in specs} & set(op_table(modality))
+
+
+def test_embeddings_of_texts_are_rows_or_series():
+    tokens, y = torch.randn(8, 16, 20), torch.arange(8) % 3
+    lengths = torch.tensor([20, 5, 7, 9, 20, 3, 8, 12])
+    x, shares = policysearch.load_policy("mixup-series", n_classes=3)(tokens, y, lengths=lengths)
+    for i, n in enumerate(lengths):
+        assert torch.equal(x[i, :, n:], tokens[i, :, n:])
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(8))
+    rows = tokens.mean(dim=2)
+    mixed, shares = policysearch.load_policy("mixup-tabular", n_classes=8)(rows, torch.arange(8))
+    torch.testing.assert_close(mixed, shares @ rows)  # the classes name the partners
