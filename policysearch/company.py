@@ -25,11 +25,9 @@ from policysearch.ops import adversarial, mixing
 from policysearch.ops.noise import uniform_places
 from policysearch.ops.registry import all_ops, company_ops, op_table
 from policysearch.ops.spec import OpSpec
-from policysearch.ops.stages import StageGroup, stage_groups
+from policysearch.ops.stages import StageGroup, batches_of, stage_groups
 from policysearch.policy import Policy
-
-#: Samples that a policy with `synthesize` replaces at most, as a share.
-MAX_SYNTHETIC = 0.5
+from policysearch.synthesis import Synthesis
 
 
 @dataclass
@@ -188,7 +186,7 @@ class _Work:
         self._policy = policy
         self._company = company
         self._shared: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
-        self._place: NDArray[np.float64] | None = None
+        self._synthesis: Synthesis | None = None
 
     def plain(self, batch: Batch, drawn: Drawn) -> Batch:
         """The batch after stages of plain operations."""
@@ -216,38 +214,28 @@ class _Work:
             new = self._mixed(batch, group)
         elif spec.family == "adversarial":
             new = self._attacked(batch, group)
-        elif group.op == "synthesize":
-            new = self._synthesized(batch, group)
         else:
-            new = self._moved_in_latents(batch, group)
+            new = self._made(batch, group)
         out = so_far.x.clone()
         out[torch.from_numpy(group.rows).to(out.device)] = new.to(out)
         return out
 
+    def _made(self, batch: Batch, group: StageGroup) -> Tensor:
+        company = self._company
+        assert company.generator is not None
+        assert company.targets is not None
+        if self._synthesis is None:
+            sizes = company.sizes or (len(batch),)
+            self._synthesis = Synthesis(self._modality, company.generator, sizes)
+        apply = getattr(self._synthesis, group.op)
+        made: Tensor = apply(batch, group, company.targets)
+        return made
+
     def _partners(self, group: StageGroup, n: int) -> NDArray[np.intp]:
         """Another sample of the same batch for each; itself where it is alone."""
-        first, size = self._batches(group, n)
+        first, size = batches_of(group, self._company.sizes or (n,))
         steps = np.floor(group.draws[:, 0] * np.maximum(size - 1, 1)).astype(np.int64) + 1
         return np.asarray(first + (group.rows - first + steps) % size)
-
-    def _batches(self, group: StageGroup, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the batch of each sample begins, and its size."""
-        edges = np.cumsum([0, *(self._company.sizes or (n,))])
-        place = np.searchsorted(edges, group.rows, side="right") - 1
-        return edges[place], np.diff(edges)[place]
-
-    def _partners_of_class(
-        self, group: StageGroup, classes: NDArray[np.int64]
-    ) -> NDArray[np.intp]:
-        """Another sample of the batch and class for each; itself where there is none."""
-        first, size = self._batches(group, len(classes))
-        found: NDArray[np.intp] = group.rows.copy()
-        for i, row in enumerate(group.rows):
-            near = np.arange(first[i], first[i] + size[i])
-            near = near[(classes[near] == classes[row]) & (near != row)]
-            if len(near):
-                found[i] = near[int(group.draws[i, 0] * len(near))]
-        return found
 
     def _mixed(self, batch: Batch, group: StageGroup) -> Tensor:
         partners = self._partners(group, len(batch))
@@ -304,7 +292,7 @@ class _Work:
         Version c has what was drawn for the sample c places on in its batch: another draw of the
         same policy, and the same again when draws are replayed.
         """
-        first, size = self._batches(group, len(batch))
+        first, size = batches_of(group, self._company.sizes or (len(batch),))
         n_versions = np.minimum(np.floor(group.magnitude + 0.5).astype(np.int64), size)
         start = np.floor(group.draws[:, 0] * np.maximum(size - 1, 1)).astype(np.int64)
         rows = torch.from_numpy(group.rows).to(batch.x.device)
@@ -330,86 +318,6 @@ class _Work:
         out = so_far.x.clone()
         out[rows] = stacked[best.to(rows.device), torch.arange(len(rows), device=rows.device)]
         return out
-
-    def _synthesized(self, batch: Batch, group: StageGroup) -> Tensor:
-        generator, labels = self._generator(batch), self._all_labels()[group.rows]
-        kept: Tensor = batch.x[torch.from_numpy(group.rows).to(batch.x.device)]
-        is_new = self._may_be_new(group, len(batch)) & generator.known[labels]
-        if not is_new.any():
-            return kept
-        made = generator.sample(labels[is_new], group.magnitude[is_new], group.seeds()[is_new])
-        out = kept.clone()
-        out[torch.from_numpy(is_new).to(out.device)] = self._values(
-            made, batch, group.rows[is_new]
-        )
-        return out
-
-    def _may_be_new(self, group: StageGroup, n: int) -> NDArray[np.bool_]:
-        """Whether each sample is among those that may be replaced, the same at every stage."""
-        if self._place is None:
-            self._place = np.full(n, np.nan)
-        mine = self._place[group.rows]
-        self._place[group.rows] = np.where(np.isnan(mine), group.draws[:, 1], mine)
-        return np.asarray(self._place[group.rows] < MAX_SYNTHETIC)
-
-    def _moved_in_latents(self, batch: Batch, group: StageGroup) -> Tensor:
-        generator = self._generator(batch)
-        if not generator.has_latents:
-            raise InvalidValueError(
-                f"Op 'latent_mix' needs a generator with latents; '{generator.kind}' has none. "
-                "Use 'gaussian' or 'vae'."
-            )
-        classes = self._all_labels()
-        labels = classes[group.rows]
-        if not generator.known[labels].all():
-            raise InvalidValueError(
-                "The generator knows no sample of some class that is here. Fit it to all classes."
-            )
-        partners = self._partners_of_class(group, classes)
-        x = self._plain_floats(batch, group.rows)
-        at = generator.encode(x, labels)
-        other = generator.encode(self._plain_floats(batch, partners), labels)
-        there = at + group.magnitude[:, None].astype(np.float32) * (other - at)
-        # What the latents do not hold stays as it is.
-        moved = x + generator.decode(there, labels) - generator.decode(at, labels)
-        return self._values(np.where(np.isfinite(moved), moved, x), batch, group.rows)
-
-    def _generator(self, batch: Batch) -> Generator:
-        generator = self._company.generator
-        assert generator is not None
-        shape = tuple(batch.x.shape[1:])
-        if tuple(generator.shape) != shape:
-            raise InvalidValueError(
-                f"The generator makes samples of shape {tuple(generator.shape)}, these have "
-                f"{shape}."
-            )
-        targets = self._company.targets
-        if targets is not None and targets.shape[1] != generator.n_classes:
-            raise InvalidValueError(
-                f"The generator knows {generator.n_classes} classes, the targets have "
-                f"{targets.shape[1]}."
-            )
-        return generator
-
-    def _all_labels(self) -> NDArray[np.int64]:
-        assert self._company.targets is not None
-        labels: NDArray[np.int64] = self._company.targets.argmax(dim=1).cpu().numpy()
-        return labels
-
-    def _plain_floats(self, batch: Batch, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        x = self._modality.as_floats(batch.x[torch.from_numpy(rows).to(batch.x.device)])
-        plain: NDArray[np.float32] = x.detach().cpu().to(torch.float32).numpy()
-        return plain
-
-    def _values(self, made: NDArray[np.float32], batch: Batch, rows: NDArray[np.intp]) -> Tensor:
-        """Floats as values of the batch; padding of its samples stays as it is."""
-        out = self._modality.of_floats(torch.from_numpy(made), batch.x.dtype).to(batch.x.device)
-        if batch.lengths is None:
-            return out
-        steps = torch.arange(batch.x.shape[-1], device=out.device)
-        is_inside = steps < torch.from_numpy(batch.lengths[rows]).to(out.device)[:, None, None]
-        kept = batch.x[torch.from_numpy(rows).to(out.device)]
-        return torch.where(is_inside, out, kept)
 
 
 def _take(batch: Batch, rows: NDArray[np.intp]) -> Batch:

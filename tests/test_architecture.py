@@ -14,7 +14,7 @@ FLOORS = (
     ("errors", "seeding", "resources", "files", "policy", "trial", "user_code", "costs"),
     ("ops", "validation"),
     ("space", "space_yaml", "policy_json", "named"),
-    ("mixture", "draws", "modalities", "company", "generators", "data"),
+    ("mixture", "draws", "modalities", "company", "synthesis", "generators", "data"),
     ("transform", "loading", "baselines"),
     ("metrics", "measures", "resampling", "estimates", "corruptions"),
     ("proxies",),

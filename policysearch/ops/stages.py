@@ -107,3 +107,17 @@ def _check(
         )
     if draws.size and not (draws.min() >= 0 and draws.max() < 1):
         raise InvalidValueError("`draws` must be in [0, 1).")
+
+
+def batches_of(
+    group: StageGroup, sizes: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the batch of each sample of a group begins, and its size.
+
+    Args:
+      group: Gives the samples.
+      sizes: Sizes of the batches that lie one after the other.
+    """
+    edges = np.cumsum([0, *sizes])
+    place = np.searchsorted(edges, group.rows, side="right") - 1
+    return edges[place], np.diff(edges)[place]
