@@ -21,6 +21,7 @@ from policysearch.measures import Measure
 from policysearch.metrics import AXES, METRICS
 from policysearch.named import resolve_policy
 from policysearch.objectives.base import Objective
+from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
 from policysearch.problems.base import Problem, Rung
 from policysearch.problems.choose import make_problem
@@ -89,6 +90,8 @@ class Comparison:
         check_names(config.policies)
         self.problem = make_problem(config, progress)
         self.arms = {name: arm_policy(name, self.problem) for name in config.policies}
+        asks = (spec.needs_fit for policy in self.arms.values() for spec in company_ops(policy))
+        check_generator_is_asked(config, any(asks), "these policies")
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Trains what the run directory does not hold yet and writes the verdict."""
@@ -108,6 +111,22 @@ class Comparison:
             write_json(out / "verdict.json", verdict)
         self.progress({"event": "finished", "out": str(out), "verdict": verdict})
         return verdict
+
+
+def check_generator_is_asked(config: SearchConfig, is_asked: bool, where: str) -> None:
+    """Refuses settings of a generator that no operation draws from; `where` names what has none.
+
+    Raises:
+      InvalidValueError: For them.
+    """
+    default = SearchConfig.model_fields["generator"].default
+    given = [f"`generator`, {config.generator!r},"] if config.generator != default else []
+    given += ["`export_generators`"] if config.export_generators else []
+    if given and not is_asked:
+        raise InvalidValueError(
+            f"{given[0]} means nothing for {where}: no operation draws from a generator. Leave it "
+            "out, or use a space with `synthesize` or `latent_mix`, such as --space full."
+        )
 
 
 def check_names(sources: tuple[str, ...]) -> None:

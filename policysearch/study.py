@@ -18,7 +18,12 @@ from typing import Any
 from policysearch import run as runs
 from policysearch.baselines import random_like
 from policysearch.budget import Plan, make_plan
-from policysearch.comparison import Comparison, Engines, run_arms
+from policysearch.comparison import (
+    Comparison,
+    Engines,
+    check_generator_is_asked,
+    run_arms,
+)
 from policysearch.config import SearchConfig, write_config
 from policysearch.confirmation import Confirmation
 from policysearch.costs import PolicyCost
@@ -103,6 +108,7 @@ class Study:
                 f"Space '{space.name}' has nothing to search. Compare its policy with others: "
                 f"policysearch compare {config.data} none trivialaugment-wide uniformaugment"
             )
+        check_generator_is_asked(config, bool(space.ops_with_generator), f"space '{space.name}'")
         strategy = STRATEGIES[config.strategy]
         if config.rare_classes and space.rare_classes is None:
             space = dataclasses.replace(space, rare_classes=RareClasses())

@@ -266,3 +266,22 @@ def test_a_policy_file_runs_no_code_for_its_generator(own):
     with pytest.raises(InvalidValueError, match=r"searched with the generator 'own.py:hangs'"):
         policysearch.load_policy(own / "policy.json")
     assert policysearch.load_policy(own / "policy.json", generator="gaussian") is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (
+            ("search", "--generator", "vae"),
+            "`generator`, 'vae', means nothing for space 'image/op",
+        ),
+        (("search", "--export-generators"), "`export_generators` means nothing for space"),
+        (("compare", "none", "mixup", "--generator", "gan"), "means nothing for these policies"),
+        (("search", "--space", "full", "--generator", "vaee"), "one of gaussian, vae, gan, a fol"),
+        (("search", "--space", "full", "--generator", "own.py:nothing"), "nothing"),
+    ],
+)
+def test_a_generator_that_nobody_asks_or_that_is_none_is_refused(own, capsys, words, problem):
+    command, *rest = words
+    assert cli.main([command, "digits", *rest, "--train-size", "40"]) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
