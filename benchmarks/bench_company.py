@@ -5,10 +5,15 @@ UniformAugment (*simple*) with the same and one more stage, half of the time: of
 mix (*mixing*), that ask the model (*adversarial*), that draw from a generator which is fitted to
 the samples of the training (*generative*: Gaussian), or of all three (*all*). No policy is
 searched here.
-The imbalanced variants keep a tenth of the samples of every second class.
+The imbalanced variants keep a tenth of the samples of every second class, and have two arms more:
+*simple* and *generative* with every probability of a frequent class a tenth (*... rare*).
 
     python benchmarks/bench_company.py digits digits-imbalanced
     python benchmarks/bench_company.py fashion fashion-imbalanced --data fashion_mnist.npz
+    python benchmarks/bench_company.py digits-imbalanced --arms simple-rare generative-rare
+
+Arms that are named are measured beside *simple* and join those that the result file has: equal
+seeds give equal trainings, whatever stands beside them.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from policysearch.ops.company import COMPANY_OPS
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.run import now, versions
+from policysearch.space import RareClasses
 from policysearch.space_yaml import load_space
 
 RESULTS = Path(__file__).parent / "results" / "company.json"
@@ -41,8 +47,8 @@ SIZES = {"digits": 300, "fashion": 1000}
 RARE = 10
 
 
-def arms() -> dict[str, Policy]:
-    """The policies that are compared."""
+def arms(case: str) -> dict[str, Policy]:
+    """The policies that are compared in a case."""
     space = load_space("opwise", "image")
     simple = space.restricted_to(1).uniform_policy()
     full = {spec.name: spec for spec in COMPANY_OPS["image"]}
@@ -58,7 +64,7 @@ def arms() -> dict[str, Policy]:
             simple, sub_policies=(SubPolicy((*sub.stages, Stage(calls, 0.5))),)
         )
 
-    return {
+    found = {
         "none": space.policy(()),
         "simple": simple,
         "mixing": more("mixing"),
@@ -66,6 +72,15 @@ def arms() -> dict[str, Policy]:
         "generative": more("generative"),
         "all": more("mixing", "adversarial", "generative"),
     }
+    if case.endswith("imbalanced"):
+        counts = tuple(
+            SIZES[case.partition("-")[0]] // 10 // (RARE if c % 2 else 1) for c in range(10)
+        )
+        factors = RareClasses(counts=counts).factors(1.0)
+        for name in ("simple", "generative"):
+            rare = dataclasses.replace(found[name], class_probability=factors)
+            found[f"{name}-rare"] = rare
+    return found
 
 
 def arrays(case: str, data: Path | None) -> dict[str, np.ndarray]:
@@ -94,17 +109,18 @@ def arrays(case: str, data: Path | None) -> dict[str, np.ndarray]:
     return parts | {"x_train": parts["x_train"][rows], "y_train": y[rows]}
 
 
-def measure(case: str, data: Path | None) -> dict[str, Any]:
-    """Runs `policysearch compare` and reads what it wrote."""
+def measure(case: str, data: Path | None, names: list[str]) -> dict[str, Any]:
+    """Runs `policysearch compare` for the arms that are named and reads what it wrote."""
     metric = "balanced_accuracy" if case.endswith("imbalanced") else "accuracy"
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         split = arrays(case, data)
         np.savez(place / "data.npz", **split)
-        for name, policy in arms().items():
-            write_policy_file(place / f"{name}.json", PolicyDocument(policy, name))
-        names = [str(place / f"{name}.json") for name in arms()]
-        words = ["compare", str(place / "data.npz"), *names, "--verdict-seeds", str(N_SEEDS)]
+        policies = arms(case)
+        for name in names:
+            write_policy_file(place / f"{name}.json", PolicyDocument(policies[name], name))
+        files = [str(place / f"{name}.json") for name in names]
+        words = ["compare", str(place / "data.npz"), *files, "--verdict-seeds", str(N_SEEDS)]
         words += ["--metric", metric, "--seed", "1", "--out", str(place / "run"), "-q"]
         subprocess.run([sys.executable, "-m", "policysearch", *words], check=True)
         verdict = json.loads((place / "run" / "verdict.json").read_text())
@@ -129,10 +145,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="+", choices=CASES)
     parser.add_argument("--data", type=Path, help="Fashion-MNIST as .npz")
+    parser.add_argument("--arms", nargs="+", help="only these, beside `simple`  [default: all]")
     words = parser.parse_args()
     known = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
     for case in words.cases:
-        known[case] = measure(case, words.data) | {"date": now()}
+        names = list(dict.fromkeys(["simple", *words.arms])) if words.arms else list(arms(case))
+        if unknown := set(names) - arms(case).keys():
+            parser.error(f"unknown in {case}: {', '.join(sorted(unknown))}")
+        before = known.get(case, {}).get("arms", {}) if words.arms else {}
+        known[case] = measure(case, words.data, names) | {"date": now()}
+        known[case]["arms"] = before | known[case]["arms"]
         shown = {
             k: (v["mean"], v["minus_simple"], v["seconds_per_training"])
             for k, v in known[case]["arms"].items()
