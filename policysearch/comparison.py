@@ -70,6 +70,7 @@ def compare(
     config: SearchConfig, out: Path, progress: Progress, make_engine: MakeEngine = chosen_engine
 ) -> dict[str, Any]:
     """Compares the policies of the settings into a new directory; returns the verdict."""
+    runs.check_new_directory(out)
     comparison = Comparison(config, progress, make_engine)
     runs.create_run_directory(out, config)
     return comparison.execute(out)

@@ -213,12 +213,12 @@ def free_directory(data: str, kind: str) -> Path:
     return Path("runs", f"{stem}-{kind}{number}")
 
 
-def create_run_directory(path: Path, config: SearchConfig) -> None:
-    """Makes the directory of a new run and writes its settings.
+def check_new_directory(path: Path) -> None:
+    """Refuses a directory for a new run that holds something, before the work begins.
 
     Raises:
-      InvalidValueError: When the directory holds something already.
-      RunError: When it cannot be written.
+      InvalidValueError: For such a directory.
+      RunError: When it cannot be read.
     """
     if (path / "ledger.jsonl").exists():
         raise InvalidValueError(
@@ -230,6 +230,19 @@ def create_run_directory(path: Path, config: SearchConfig) -> None:
         left = [p.name for p in path.iterdir()] if path.is_dir() else []
         if (path.exists() and not path.is_dir()) or set(left) - {"config.yaml"}:
             raise InvalidValueError(f"`--out` must be a new or empty directory, got '{path}'.")
+    except OSError as error:
+        raise RunError(f"The run directory '{path}' cannot be read: {error.strerror}.") from error
+
+
+def create_run_directory(path: Path, config: SearchConfig) -> None:
+    """Makes the directory of a new run and writes its settings.
+
+    Raises:
+      InvalidValueError: When the directory holds something already.
+      RunError: When it cannot be written.
+    """
+    check_new_directory(path)
+    try:
         path.mkdir(parents=True, exist_ok=True)
         write_config(path / "config.yaml", config)
     except OSError as error:

@@ -65,6 +65,7 @@ def search(
       PolicySearchError: For wrong input before anything is written, or a run that cannot go on.
       KeyboardInterrupt: After Ctrl-C; `resume` goes on.
     """
+    runs.check_new_directory(out)
     study = Study(config, progress, make_engine)
     progress({"event": "plan", **study.plan().to_dict()})
     runs.create_run_directory(out, config)

@@ -250,6 +250,9 @@ def test_another_run_or_a_filled_directory_is_refused_and_left_alone(tmp_path, f
     before = {p.name: p.read_bytes() for p in finished.iterdir()}
     with pytest.raises(InvalidValueError, match=r"is a run already.*policysearch resume"):
         study.search(make_config(SETTINGS), finished, silent, with_formula(tmp_path))
+    unread = SETTINGS | {"data": str(tmp_path / "nothing")}
+    with pytest.raises(InvalidValueError, match="is a run already"):  # before data are read
+        study.search(make_config(unread), finished, silent, with_formula(tmp_path))
     assert {p.name: p.read_bytes() for p in finished.iterdir()} == before
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").touch()

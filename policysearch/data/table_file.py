@@ -140,6 +140,8 @@ def _read_rows(file: Iterator[str], delimiter: str, name: str) -> Table:
                 columns = _checked_columns([cell.strip() for cell in row], name)
             elif row and len(row) != len(columns):
                 problems.append(f"line {begins}: {len(row)} cells for {len(columns)} columns")
+            elif any("\0" in cell for cell in row):
+                problems.append(f"line {begins}: a NUL byte, which no text holds")
             elif row:
                 rows.append(row)
                 lines.append(begins)
@@ -149,7 +151,9 @@ def _read_rows(file: Iterator[str], delimiter: str, name: str) -> Table:
     except csv.Error as error:
         problems.append(f"line {reader.line_num}: {error}")
     if problems:
-        raise _wrong_lines(name, problems, "Put quotes around cells with a comma or line break.")
+        is_text = not all("NUL" in problem for problem in problems)
+        advice = "Put quotes around cells with a comma or line break." if is_text else ""
+        raise _wrong_lines(name, problems, advice)
     if not rows:
         raise DataError(f"'{name}' must hold a line of column names and rows below, got no row.")
     return Table(columns, rows, lines, name)
@@ -211,4 +215,4 @@ def _cell(value: Any) -> str:
 def _wrong_lines(name: str, problems: Sequence[str], hint: str) -> DataError:
     shown = "\n".join(f"  {problem}" for problem in problems[:_MAX_PROBLEMS])
     more = "\n  ... reading stopped there" if len(problems) >= _MAX_PROBLEMS else ""
-    return DataError(f"'{name}' has lines that are wrong:\n{shown}{more}\n{hint}")
+    return DataError(f"'{name}' has lines that are wrong:\n{shown}{more}\n{hint}".rstrip())

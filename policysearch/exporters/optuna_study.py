@@ -175,6 +175,10 @@ def _space_of(header: Mapping[str, Any], config: SearchConfig) -> SearchSpace:
     )
 
 
+#: How the name of a file with an SQLite database ends.
+_DATABASES = (".db", ".sqlite", ".sqlite3")
+
+
 @contextlib.contextmanager
 def opened_storage(text: str) -> Iterator[BaseStorage]:
     """A storage from a URL or the name of a file; its connections are closed afterwards.
@@ -186,6 +190,11 @@ def opened_storage(text: str) -> Iterator[BaseStorage]:
     if "://" not in text and Path(text).suffix in {".journal", ".log"}:
         yield JournalStorage(JournalFileBackend(text))
         return
+    if "://" not in text and Path(text).suffix not in _DATABASES:
+        raise InvalidValueError(
+            f"`--storage` must be a URL, or a file that ends in {', '.join(_DATABASES)} (SQLite), "
+            f".journal or .log (Optuna's journal), got {text!r}."
+        )
     storage = _database(text if "://" in text else f"sqlite:///{text}")
     try:
         yield storage

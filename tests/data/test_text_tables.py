@@ -123,6 +123,12 @@ def test_undecodable_bytes_are_named_with_their_line(tmp_path):
     assert "iconv" in message
 
 
+def test_a_byte_that_is_in_no_text_is_named(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"text,label\ngood,1\nb\0d,0\n")
+    with pytest.raises(DataError, match="line 3: a NUL byte"):
+        read_table(tmp_path / "x.csv")
+
+
 def test_ragged_rows_are_named_all_at_once(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\na,1\nb,c,1\nd\ne,0\n")
     message = refused(tmp_path / "a.csv")

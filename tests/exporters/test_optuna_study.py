@@ -185,6 +185,7 @@ def test_a_space_that_changed_since_is_told(finished, tmp_path):
     ("storage", "error", "text"),
     [
         ("nosuch://x", InvalidValueError, "must be a URL"),
+        ("study.txt", InvalidValueError, "ends in .db, .sqlite, .sqlite3 .SQLite., .journal"),
         ("sqlite:////no/such/folder/study.db", RunError, "unable to open"),
         ("/no/such/folder/study.journal", RunError, "No such file"),
         ("oracle://user:secret@host/x", MissingDependencyError, "package of its database"),
