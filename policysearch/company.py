@@ -140,7 +140,7 @@ def apply_in_company(
     check_company(policy, company)
     table, plain = all_ops(policy.modality), op_table(policy.modality)
     is_plain = np.array([name in plain for name in drawn.ops] + [True])[drawn.op_index]
-    work = _Work(modality, policy, company)
+    work = _Work(modality, policy, company, has_lengths=batch.lengths is not None)
     first = 0
     for stage in np.flatnonzero(~is_plain.all(axis=0)).tolist():
         before = _stages(drawn, slice(first, stage))
@@ -181,7 +181,10 @@ def _stages(drawn: Drawn, part: slice) -> Drawn:
 class _Work:
     """Applies operations to a batch; remembers how targets are shared at a stage."""
 
-    def __init__(self, modality: Modality, policy: Policy, company: Company) -> None:
+    def __init__(
+        self, modality: Modality, policy: Policy, company: Company, *, has_lengths: bool
+    ) -> None:
+        self._has_lengths = has_lengths  # of the user's: operations give clips lengths as well
         self._modality = modality
         self._policy = policy
         self._company = company
@@ -279,7 +282,7 @@ class _Work:
     def _model(self, batch: Batch, rows: Tensor) -> Callable[[Tensor], Tensor]:
         ask = self._company.model
         assert ask is not None
-        if batch.lengths is None:
+        if batch.lengths is None or not self._has_lengths:
             return ask
         lengths = torch.from_numpy(batch.lengths).to(rows.device)[rows]
         return lambda x: ask(x, lengths)

@@ -22,7 +22,7 @@ CASES = [
     (modality, spec.name)
     for modality, specs in COMPANY_OPS.items()
     for spec in specs
-    if modality in ("image", "series")
+    if modality in ("image", "series", "audio")
 ]
 
 
@@ -34,6 +34,11 @@ def data_of(modality, n=24):
         x = rng.integers(0, 60, (n, 1, 8, 8)).astype(np.uint8)
         x[y == 1, :, :4] += 150
         return Dataset(x, y, ("a", "b"))
+    if modality == "audio":
+        x = rng.normal(0, 0.02, (n, 1, 1000)).astype(np.float32)
+        x[y == 1, :, :500] += np.sin(np.arange(500) / 2).astype(np.float32)
+        lengths = np.where(np.arange(n) % 3, 1000, 800)
+        return Dataset(x, y, ("a", "b"), modality="audio", lengths=lengths, sample_rate=8000)
     x = rng.normal(0, 0.3, (n, 1, 32)).astype(np.float32)
     x[y == 1, :, :16] += 2
     lengths = np.where(np.arange(n) % 3, 32, 24)

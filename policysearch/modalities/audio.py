@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -109,6 +110,14 @@ class AudioModality(TraceModality):
                 "load_policy(..., sample_rate=16000), or transform(clip, sample_rate=16000)."
             )
         return apply_stages(x, lengths, groups, batch.settings)
+
+    def unit_of(self, x: Tensor, lengths: NDArray[np.int64] | None) -> Tensor:
+        """Full scale within a clip, 0 in its padding, `(n, 1, T)`."""
+        if lengths is None:
+            return super().unit_of(x, lengths)
+        steps = torch.arange(x.shape[2], device=x.device)
+        is_there = steps < torch.from_numpy(lengths).to(x.device)[:, None, None]
+        return is_there.to(x.dtype)
 
 
 MODALITY = AudioModality()

@@ -97,7 +97,8 @@ COMPANY_OPS: Mapping[str, tuple[OpSpec, ...]] = {
         *_adversarial(FRACTION, 0.03, 1.0),
         *_generative(has_latent_mix=True),
     ),
-    "audio": (_MIXUP,),
+    # Not `hardest_of_k`: versions of a clip differ in length.
+    "audio": (_MIXUP, *_adversarial(FRACTION, 0.01, 1.0)[:2]),
     "series": (_MIXUP, *_adversarial("std", 0.1, 10.0), *_generative(has_latent_mix=True)),
     "text": (),
     "tabular": (_MIXUP, *_generative(has_latent_mix=False)),

@@ -142,15 +142,25 @@ class AudioProxy(TorchProxy):
 
     def inputs(self, data: Dataset) -> Tensor:
         """Normalised spectrograms with a last row that marks padding (see `TorchProxy`)."""
-        is_there = self._frames_there(data)
+        is_there = self._frames_there(data.x.shape[2], torch.from_numpy(_lengths(data)))
         parts = [(part - self._mean) / self._std for part in self._spectrograms(data, self.device)]
         return torch.cat([torch.cat(parts) * is_there, is_there], dim=1)
+
+    def answer(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits of clips as they are (see `TorchProxy`)."""
+        if lengths is None:
+            lengths = torch.full((len(x),), x.shape[2])
+        is_there = self._frames_there(x.shape[2], lengths)
+        normal = (log_mel(x, self._rate, self._n_mels) - self._mean) / self._std * is_there
+        return self.logits(torch.cat([normal, is_there], dim=1))
 
     def augmented(
         self, data: Dataset, drawn: Drawn, policy: Policy, company: Company | None = None
     ) -> Dataset:
         """Augmented clips, some of them longer or shorter (see `TorchProxy`)."""
-        batch = Batch(_tensor(data.x), _lengths(data), None, self._settings)
+        x = _tensor(data.x)
+        x = x if company is None else x.to(self.device)
+        batch = Batch(x, _lengths(data), None, self._settings)
         if drawn.mix is not None:
             return dataclasses.replace(data, x=MODALITY.apply(batch, drawn, policy).numpy())
         if company is None:
@@ -158,7 +168,9 @@ class AudioProxy(TorchProxy):
         else:
             batch = apply_in_company(MODALITY, batch, drawn, policy, company)
         assert batch.lengths is not None
-        return dataclasses.replace(data, x=batch.x.numpy(), lengths=np.maximum(batch.lengths, 1))
+        return dataclasses.replace(
+            data, x=batch.x.cpu().numpy(), lengths=np.maximum(batch.lengths, 1)
+        )
 
     def training_inputs(
         self, indices: NDArray[np.int64], drawn: Drawn, company: Company | None = None
@@ -183,16 +195,16 @@ class AudioProxy(TorchProxy):
             for part in torch.split(x, _CLIPS_AT_ONCE)
         ]
 
-    def _frames_there(self, data: Dataset) -> Tensor:
+    def _frames_there(self, n_steps: int, lengths: Tensor) -> Tensor:
         """Marks frames whose middle lies in the clip: `(n, 1, n_frames)`."""
         hop = frame_sizes(self._rate)[1]
-        count = torch.from_numpy((_lengths(data) - 1) // hop + 1).to(self.device)
-        frames = torch.arange(n_frames(data.x.shape[2], self._rate), device=self.device)
+        count = ((lengths - 1) // hop + 1).to(self.device)
+        frames = torch.arange(n_frames(n_steps, self._rate), device=self.device)
         return (frames < count[:, None, None]).to(torch.float32)
 
     def _statistics(self, train: Dataset) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each band over all frames, `(n_mels, 1)` each."""
-        is_there = self._frames_there(train)
+        is_there = self._frames_there(train.x.shape[2], torch.from_numpy(_lengths(train)))
         count = is_there.sum()
         spectrograms = torch.cat(self._spectrograms(train, self.device))
         mean = (spectrograms * is_there).sum(dim=(0, 2)) / count

@@ -195,7 +195,7 @@ def test_the_model_is_left_as_it_was(name):
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
-@pytest.mark.parametrize("modality", ["image", "series"])
+@pytest.mark.parametrize("modality", ["image", "series", "audio"])
 def test_attacks_raise_the_loss_within_their_bound(modality, name):
     x, y, model = waves(modality), torch.arange(6) % N_CLASSES, model_for(modality).eval()
     policy = policy_of(modality, at(modality, name, 1.0))
