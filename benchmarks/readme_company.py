@@ -22,7 +22,7 @@ def company(path: Path) -> str:
     lines = [
         "What mixing samples, asking the model and a generator (Gaussian, fitted to the training",
         "samples) add to two simple operations a sample, without a search",
-        " (10 paired seeds, one training set; balanced accuracy where classes are rare;",
+        "(10 paired seeds, one training set; balanced accuracy where classes are rare;",
         "*corrupted*: accuracy under held-out corruptions; seconds on two busy cores):",
         "",
         "| data | arm | % | − simple | corrupted | seconds a training |",

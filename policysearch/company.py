@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from policysearch.draws import Drawn
 from policysearch.errors import InvalidValueError, shortened
 from policysearch.generators.base import FitData, Generator
-from policysearch.modalities.base import Batch, Modality
+from policysearch.modalities.base import Batch, Modality, with_rows
 from policysearch.ops import adversarial, mixing
 from policysearch.ops.noise import uniform_places
 from policysearch.ops.registry import all_ops, company_ops, op_table
@@ -66,10 +66,16 @@ def as_targets(y: Any, n: int, n_classes: int | None) -> Tensor:
         ) from error
     if found.ndim == 2 and found.is_floating_point():
         sums = found.sum(dim=1)
-        if len(found) != n or bool((found < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):
+        are_shares = bool((found >= 0).all()) and bool(((sums - 1).abs() <= 1e-3).all())
+        if len(found) != n or not are_shares:
             raise InvalidValueError(
                 f"`y` must hold shares of classes for {n} samples, at least 0 with sum 1, got "
                 f"shape {tuple(found.shape)}."
+            )
+        if n_classes is not None and found.shape[1] != n_classes:
+            raise InvalidValueError(
+                f"`y` must hold shares of {n_classes} classes, as `n_classes` or the policy says, "
+                f"got {found.shape[1]} columns."
             )
         return found.to(torch.float32)
     found = found.reshape(-1)
@@ -99,13 +105,19 @@ def fit_data(modality: Modality, batch: Batch, y: NDArray[np.int64], n_classes: 
     return FitData(x, y.astype(np.int64), n_classes, *modality.bounds, flags)
 
 
-def check_alone(policy: Policy, advice: str) -> None:
+def check_alone(policy: Policy, advice: str = "") -> None:
     """Refuses a policy whose operations need whole batches where samples come one by one."""
     specs = company_ops(policy)
     if specs:
+        usual = (
+            "Call transform(x, y, model=model) on each batch of the training."
+            if any(spec.needs_model for spec in specs)
+            else "Call transform(x, y) on each batch of the training, or give its loader "
+            "collate_fn=policysearch.collate(policy)."
+        )
         raise InvalidValueError(
             f"Op '{specs[0].name}' works on whole batches in a training, and these samples come "
-            f"one by one. {advice}"
+            f"one by one. {advice or usual}"
         )
 
 
@@ -219,9 +231,7 @@ class _Work:
             new = self._attacked(batch, group)
         else:
             new = self._made(batch, group)
-        out = so_far.x.clone()
-        out[torch.from_numpy(group.rows).to(out.device)] = new.to(out)
-        return out
+        return with_rows(so_far.x, torch.from_numpy(group.rows), new)
 
     def _made(self, batch: Batch, group: StageGroup) -> Tensor:
         company = self._company
@@ -318,9 +328,8 @@ class _Work:
         loss = torch.where(is_there & (loss <= bound), loss, -1.0)
         best = torch.where(loss.max(dim=0).values >= 0, loss.argmax(dim=0), 0)
         stacked = torch.stack(versions)
-        out = so_far.x.clone()
-        out[rows] = stacked[best.to(rows.device), torch.arange(len(rows), device=rows.device)]
-        return out
+        chosen = stacked[best.to(rows.device), torch.arange(len(rows), device=rows.device)]
+        return with_rows(so_far.x, rows, chosen)
 
 
 def _take(batch: Batch, rows: NDArray[np.intp]) -> Batch:

@@ -93,6 +93,17 @@ class Comparison:
         self.arms = {name: arm_policy(name, self.problem) for name in config.policies}
         asks = (spec.needs_fit for policy in self.arms.values() for spec in company_ops(policy))
         check_generator_is_asked(config, any(asks), "these policies")
+        self._tell_of_generators()
+
+    def _tell_of_generators(self) -> None:
+        """Says which policies were searched with another generator than all get here."""
+        here = self.config.generator
+        for name in self.config.policies:
+            source = None if name in BASELINES else resolve_policy(name).generator
+            if source is not None and source.name != here:
+                text = f"'{here}' for all, but '{name}' was searched with '{source.name}'"
+                hint = "Say --generator to compare them with another one."
+                self.progress({"event": "generator", "text": text, "notices": [hint]})
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Trains what the run directory does not hold yet and writes the verdict."""

@@ -20,7 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationError,
+)
 
 from policysearch.errors import FormatError, PolicySearchError, shortened
 from policysearch.files import json_text, parse_json, read_text, write_atomic
@@ -173,13 +182,25 @@ class PolicyFile3(PolicyFile2):
     )
 
 
+def _as_file_name(value: str) -> str:
+    if not re.fullmatch(_FILE_NAME, value):
+        raise ValueError(
+            "must be the name of a file in the same folder that ends in .safetensors, of letters, "
+            "digits, '.', '_' and '-'"
+        )
+    return value
+
+
+_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.safetensors$"
+
+
 class _Generator(_Model):
     name: Annotated[str, Field(min_length=1, max_length=400)] = Field(
         description="gaussian, vae or gan; or what else it was, which is never imported or opened."
     )
-    file: str | None = Field(
+    file: Annotated[str, AfterValidator(_as_file_name)] | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.safetensors$",
+        json_schema_extra={"pattern": _FILE_NAME},
         description="Name of the file with the fitted generator, in the folder of this one.",
     )
 

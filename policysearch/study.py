@@ -192,11 +192,12 @@ class Study:
         return probes_of(self.space) if STRATEGIES[self.config.strategy].is_calibrated else {}
 
     def _told_of_ops(self, confirmation: Confirmation) -> dict[str, Any]:
-        """The curves of the calibration, where there is one."""
-        found = confirmation.calibration
+        """What is left out and why, and the curves of the calibration, where there are such."""
+        found, left_out = confirmation.calibration, self.problem.left_out
+        told: dict[str, Any] = {"left_out": dict(left_out)} if left_out else {}
         if found is None:
-            return {}
-        return {"calibration": found.to_dict(self.space, self.problem.classes)}
+            return told
+        return told | {"calibration": found.to_dict(self.space, self.problem.classes)}
 
     def _cost(self, run: Run) -> PolicyCost | None:
         """Tells the cost of policies by what was measured when the run began, or is now."""
@@ -309,7 +310,8 @@ class Study:
         self, run: Run, document: PolicyDocument, verdict: dict[str, Any]
     ) -> dict[str, Any]:
         write_json(run.path / "verdict.json", verdict)
-        of_policy = {key: value for key, value in verdict.items() if key != "calibration"}
+        # Reasons may quote what a user's code said, which is not for sharing.
+        of_policy = {k: v for k, v in verdict.items() if k not in ("calibration", "left_out")}
         source = self.problem.generator_source(document.policy, run.path)
         if source is None and self.config.export_generators:
             self.progress({"event": "generator", "text": "the policy needs none; none is written"})

@@ -9,13 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policysearch.errors import InvalidValueError
+from policysearch.errors import GeneratorError, InvalidValueError
 from policysearch.generators.base import Generator
-from policysearch.modalities.base import Batch, Modality
+from policysearch.modalities.base import Batch, Modality, with_rows
+from policysearch.ops.company import MAX_SYNTHETIC
 from policysearch.ops.stages import StageGroup, batches_of
-
-#: Samples that a policy with `synthesize` replaces at most, as a share.
-MAX_SYNTHETIC = 0.5
 
 
 class Synthesis:
@@ -41,11 +39,8 @@ class Synthesis:
         if not is_new.any():
             return kept
         made = generator.sample(labels[is_new], group.magnitude[is_new], group.seeds()[is_new])
-        out = kept.clone()
-        out[torch.from_numpy(is_new).to(out.device)] = self._values(
-            made, batch, group.rows[is_new]
-        )
-        return out
+        values = self._values(made, batch, group.rows[is_new])
+        return with_rows(kept, torch.from_numpy(is_new), values)
 
     def _may_be_new(self, group: StageGroup, n: int) -> NDArray[np.bool_]:
         """Whether each sample is among those that may be replaced, the same at every stage."""
@@ -59,7 +54,7 @@ class Synthesis:
         """Samples of a group moved towards another one of their class, or away from it."""
         generator = self._checked(batch, targets)
         if not generator.has_latents:
-            raise InvalidValueError(
+            raise GeneratorError(
                 f"Op 'latent_mix' needs a generator with latents; '{generator.kind}' has none. "
                 "Use 'gaussian' or 'vae'."
             )

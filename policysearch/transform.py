@@ -130,6 +130,11 @@ class PolicyTransform(torch.nn.Module):
                 f"`n_classes` must be a whole number above 0, got {shortened(n_classes)}."
             )
         by_class = policy.class_probability
+        if by_class is not None and n_classes not in (None, len(by_class)):
+            raise InvalidValueError(
+                f"`n_classes` must be {len(by_class)}, for which the policy has a probability by "
+                f"class, got {n_classes}."
+            )
         self.n_classes = n_classes if by_class is None else len(by_class)
         self._in_company = company_ops(policy)
         self.generator: Generator | None = None
@@ -415,11 +420,7 @@ class PolicyTransform(torch.nn.Module):
         """
         if not (self.training and self.policy.sub_policies):
             return list(samples)
-        check_alone(
-            self.policy,
-            "Use DataLoader(..., collate_fn=policysearch.collate(policy)), or call the transform "
-            "on each batch.",
-        )
+        check_alone(self.policy)
         targets = [None] * len(samples) if y is None else y
         pairs = zip(samples, targets, strict=True)
         taken = [self._take_in(sample, y=target) for sample, target in pairs]
@@ -529,10 +530,15 @@ def _generator_name(document: PolicyDocument) -> str:
     source = document.generator
     if source is None or not any(spec.needs_fit for spec in company_ops(document.policy)):
         return "gaussian"
-    if source.file is not None and document.folder is not None:
-        path = document.folder / source.file
-        if path.is_file():
+    if source.file is not None:
+        path = (document.folder or Path()) / source.file
+        if document.folder is not None and path.is_file():
             return str(path)
+        raise InvalidValueError(
+            f"The generator of this policy, '{path}', is not there: it lies beside the policy "
+            f"file, with {path.stem}.json. Copy both, or fit one: load_policy(..., "
+            "generator='gaussian') and transform.fit(x, y)."
+        )
     if source.name in ("gaussian", "vae", "gan"):
         return source.name
     raise InvalidValueError(

@@ -73,8 +73,9 @@ def _rule(item: dict[str, Any], last: int | str) -> tuple[str, str]:
     if kind == "invalid_key":
         return "must be ", "a string, as every key"
     rule = item["msg"].removeprefix("Value error, ")
-    if rule.startswith("Input should be "):
-        return "must be ", rule.removeprefix("Input should be ")
+    for start in ("Input should be ", "must be "):
+        if rule.startswith(start):
+            return "must be ", rule.removeprefix(start)
     return "is wrong: ", rule
 
 

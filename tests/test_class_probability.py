@@ -88,6 +88,10 @@ def test_a_transform_draws_by_targets_of_any_form():
     assert (fresh[y == 1] != 0).any()
     with pytest.raises(InvalidValueError, match="depends on the class"):
         transform(x)
+    with pytest.raises(InvalidValueError, match=r"must hold shares of 3 classes.*got 4 columns"):
+        transform(x, torch.eye(4).repeat(15, 1))
+    with pytest.raises(InvalidValueError, match=r"`n_classes` must be 3.*got 7"):
+        policysearch.load_policy(ALWAYS, n_classes=7)
     assert torch.equal(policysearch.load_policy(ALWAYS).eval()(x), x)
 
 
@@ -121,7 +125,7 @@ def test_factors_that_are_none_are_refused(values, problem):
 
 
 def test_it_is_told_in_words():
-    assert "20% in class 0, 100% in class 1, 0% in class 2" in class_sentence(ALWAYS)
+    assert "a factor of the class, 20% in class 0, 100% in class 1" in class_sentence(ALWAYS)
     assert not class_sentence(ALWAYS.for_all_classes())
 
 

@@ -1,5 +1,6 @@
 """Operations on whole batches in trainings of a search: targets shared, the network asked."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,13 +11,15 @@ import policysearch
 from policysearch import cli
 from policysearch.config import make_config
 from policysearch.data.dataset import Dataset
-from policysearch.errors import InvalidValueError
+from policysearch.errors import GeneratorError, InvalidValueError
 from policysearch.ops.company import COMPANY_OPS
 from policysearch.ops.registry import all_ops
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.policy_json import GeneratorSource, PolicyDocument, write_policy_file
 from policysearch.problems.dataset import DatasetProblem
 from policysearch.proxies.base import settings_for
+from policysearch.proxies.generators import GeneratorChoice
+from policysearch.space_yaml import load_space
 
 CASES = [
     (modality, spec.name)
@@ -200,8 +203,12 @@ def test_a_generator_that_fails_is_left_out_of_the_search_with_the_reason(own, c
     said = " ".join(capsys.readouterr().err.split())
     assert "synthesize is left out: Samples of generator 'own.py:nan' must be finite" in said
     provenance = json.loads((own / "run" / "policy.json").read_text())["provenance"]
-    assert "must be finite" in provenance["generator_failed"]
+    assert provenance["left_out"] == ["synthesize"]
     assert provenance["generator"] == "own.py:nan"
+    assert "must be finite" not in (own / "run" / "policy.json").read_text()
+    verdict = json.loads((own / "run" / "verdict.json").read_text())
+    assert "must be finite" in verdict["left_out"]["synthesize"]
+    assert said.rstrip().endswith("temperature 0.25).")  # at the end again, for `-q` too
 
 
 def test_a_generator_that_fails_in_a_training_fails_its_trial_with_the_reason(own, capsys):
@@ -221,7 +228,6 @@ def test_a_generator_that_fails_in_a_training_fails_its_trial_with_the_reason(ow
     [("hangs", "must answer within 3 seconds"), ("dies", "ended with code 3")],
 )
 def test_a_generator_that_hangs_or_dies_is_an_error(own, factory, reason):
-    from policysearch.errors import GeneratorError
     from policysearch.generators.base import FitData
     from policysearch.generators.user import fit_user
 
@@ -260,8 +266,10 @@ def test_a_generator_is_written_only_where_asked_for_and_found_by_the_policy(own
     made, _ = transform(torch.from_numpy(x), torch.from_numpy(y))
     assert made.shape == x.shape
     assert (made.numpy() != x).any()
-    (own / "generator.safetensors").unlink()  # fitted anew, then
-    assert policysearch.load_policy(own / "policy.json").generator is None
+    (own / "generator.safetensors").unlink()
+    with pytest.raises(InvalidValueError, match=r"generator\.safetensors', is not there"):
+        policysearch.load_policy(own / "policy.json")
+    assert policysearch.load_policy(own / "policy.json", generator="vae").generator is None
 
 
 def test_a_policy_file_runs_no_code_for_its_generator(own):
@@ -290,3 +298,16 @@ def test_a_generator_that_nobody_asks_or_that_is_none_is_refused(own, capsys, wo
     command, *rest = words
     assert cli.main([command, "digits", *rest, "--train-size", "40"]) == 2
     assert problem in " ".join(capsys.readouterr().err.split())
+
+
+def test_latent_mix_is_left_out_where_a_generator_has_no_latents():
+    config = make_config({"data": "digits", "train_size": 40, "generator": "gan"})
+    problem = DatasetProblem(config, lambda _: None)
+    space = load_space("image/full")
+    left = problem.restricted(space)
+    assert problem.left_out == {"latent_mix": "'gan' has no latents."}
+    assert left.ops_with_generator == ("synthesize",)
+    data = data_of("image")
+    settings = dataclasses.replace(settings_for(data), generator=GeneratorChoice("gan"))
+    with pytest.raises(GeneratorError, match="needs a generator with latents"):
+        settings.make(data, policy_of("image", "latent_mix"), 1, 0).fit()

@@ -82,7 +82,7 @@ def command(
     from policysearch.named import resolve_policy
 
     chosen = resolve_policy(policy).policy
-    check_alone(chosen, "Use it in the training: policysearch.load_policy, policysearch.collate.")
+    check_alone(chosen)
     chosen = _for_copies(chosen, is_quiet=is_quiet)
     if chosen.modality in ("text", "tabular"):
         from policysearch.data.split_tables import TableColumns

@@ -164,7 +164,7 @@ def carry_out(
 
 def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None:
     """Writes the table of arms, the sentence, the files and the next commands."""
-    from policysearch.cli.output import emit, emit_paragraph, escaped_line
+    from policysearch.cli.output import emit, emit_paragraph, escaped_line, say
     from policysearch.cli.verdict_table import emit_verdict
     from policysearch.named import resolve_policy
 
@@ -176,6 +176,8 @@ def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None
         emit_verdict(verdict, f"chosen {rung}" if has_choice else "the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
+    for op, reason in verdict.get("left_out", {}).items():
+        say(f"Left out of the search: {op}. {escaped_line(reason)}")
     has_policy = (where / "policy.json").exists()
     if is_quiet:
         emit(f"{place}/policy.json" if has_policy else f"{place}/verdict.json")

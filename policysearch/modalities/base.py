@@ -213,3 +213,19 @@ def no_lengths(lengths: Any, many: str) -> None:
     """Refuses lengths for a modality whose samples have none."""
     if lengths is not None:
         raise InvalidValueError(f"`lengths` is for padded series, {many} have none. Leave it out.")
+
+
+def with_rows(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """A copy of `x` with other values in some rows, in any dtype.
+
+    Args:
+      x: Shape `(n, ...)`.
+      rows: Whole numbers `(k,)`, or bool `(n,)`.
+      values: Shape `(k, ...)`.
+    """
+    out = x.clone()
+    target, source = out, values.to(out)
+    if x.dtype == torch.uint16:  # torch cannot write into its rows by their numbers
+        target, source = out.view(torch.int16), source.view(torch.int16)
+    target[rows.to(out.device)] = source
+    return out

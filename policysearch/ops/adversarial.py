@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from policysearch.errors import InvalidValueError
+from policysearch.trial import NotFiniteError
 
 #: Logits `(k, n_classes)` of samples `(k, ...)`; images come as floats in [0, 1].
 Model = Callable[[Tensor], Tensor]
@@ -46,6 +47,11 @@ def losses(model: Model, x: Tensor, targets: Tensor) -> Tensor:
         raise InvalidValueError(
             f"`model` must give logits of shape {tuple(targets.shape)} for these samples and "
             f"classes, got {got}."
+        )
+    if not bool(logits.isfinite().all()):
+        raise NotFiniteError(
+            "`model` answered with NaN or infinite logits: its training has diverged, or the "
+            "samples are not finite."
         )
     return F.cross_entropy(logits, targets.to(logits.dtype), reduction="none")
 

@@ -36,6 +36,10 @@ _MIXUP = _mixing(
 )
 
 
+#: Chance that a sample may be replaced by `synthesize` at all, however many stages have it.
+MAX_SYNTHETIC = 0.5
+
+
 def _adversarial(unit: str, high: float, maximum: float) -> tuple[OpSpec, ...]:
     return (
         OpSpec(
@@ -64,7 +68,7 @@ def _adversarial(unit: str, high: float, maximum: float) -> tuple[OpSpec, ...]:
 def _generative(*, has_latent_mix: bool) -> tuple[OpSpec, ...]:
     synthesize = OpSpec(
         "synthesize", "generative",
-        "Makes another sample of the class, at temperature m; for half of the samples at most.",
+        "Makes another sample of the class, at temperature m; for half of the samples on average.",
         "DeVries & Taylor; that synthetic samples stay the smaller part is ours",
         units=("temperature",), n_draws=2, is_identity_at_low=False, needs_labels=True,
         needs_fit=True,

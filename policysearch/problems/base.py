@@ -27,6 +27,8 @@ class Problem(Protocol):
       searched_by: Name of the objective of the search.
       search_cost: Seconds that it takes for a policy and fold, in trainings of `search_epochs`.
       measure: What the arms of the verdict are measured by.
+      left_out: Operations of a space that these data, or what the user gave with them, do not
+        allow, each with the reason; known when it was restricted.
       overlap: Share that two training sets of the verdict have in common, where each of its
         trainings has one of its own (fold k of a replicate is set k); `None` where there is one.
     """
@@ -39,6 +41,7 @@ class Problem(Protocol):
     searched_by: str
     search_cost: float
     measure: Measure
+    left_out: dict[str, str]
     overlap: float | None
 
     def objective(self, rung: Rung, run: Path) -> Objective:

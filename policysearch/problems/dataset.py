@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,6 @@ from policysearch.data.source import load_source
 from policysearch.data.splits import Splits, make_splits
 from policysearch.errors import GeneratorError, InvalidValueError
 from policysearch.files import write_json
-from policysearch.generators.fit import KINDS
 from policysearch.measures import measure_of
 from policysearch.objectives.base import Objective
 from policysearch.objectives.choose import OBJECTIVES, objective_for
@@ -35,7 +35,12 @@ from policysearch.problems.extras import proxy_extras
 from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
 from policysearch.proxies.checkpoint import file_digest
 from policysearch.proxies.costs import measure_op_costs
-from policysearch.proxies.generators import chosen_generator, generator_for, samples_of
+from policysearch.proxies.generators import (
+    GeneratorChoice,
+    chosen_generator,
+    generator_for,
+    samples_of,
+)
 from policysearch.proxies.training import TrainingConfig
 from policysearch.run import Progress
 from policysearch.samplers.strategies import STRATEGIES
@@ -57,12 +62,14 @@ class DatasetProblem:
     def __init__(self, config: SearchConfig, progress: Progress) -> None:
         self._config = config
         self._progress = progress
+        self.left_out: dict[str, str] = {}
+        choice = chosen_generator(config.generator, derive_seed(config.seed, "generator"))
         self.measure = measure_of(config.metric)
         self.splits = load_splits(config, progress)
         train = self.splits.final.train
         self.modality = train.modality
         self.classes = tuple(train.classes)
-        self._proxy, self._extras = _proxy_settings(config, train, progress)
+        self._proxy, self._extras = _proxy_settings(config, train, choice, progress)
         self.n_folds = len(self.splits.search.folds)
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
@@ -99,21 +106,34 @@ class DatasetProblem:
         return self._with_generator(bound)
 
     def _with_generator(self, space: SearchSpace) -> SearchSpace:
-        """Drops operations whose generator, the user's own, fails on the search data."""
+        """Drops operations that want more of the generator than it gives on the search data."""
         name, ops = self._config.generator, space.ops_with_generator
-        if name in KINDS or not ops:
+        if name == SearchConfig.model_fields["generator"].default or not ops:
             return space
-        told = f"generator '{name}', for {', '.join(ops)}"
-        self._progress({"event": "generator", "text": f"fitting {told}"})
+        self._progress({"event": "generator", "text": f"fitting '{name}' for {', '.join(ops)}"})
+        started = time.perf_counter()
+        wrong: tuple[str, ...] = ()
         try:
-            generator_for(self.splits.search.train, cast(TrainingConfig, self._proxy).generator)
+            fitted = generator_for(self.splits.search.train, self._generator)
         except GeneratorError as error:
-            left = space.without(ops)
-            told = f"{', '.join(ops)} {'is' if len(ops) == 1 else 'are'} left out: {error}"
+            wrong, reason = ops, str(error)
+        else:
+            seconds = time.perf_counter() - started
+            told = f"fitted in {seconds:.1f} s; every process fits one for each fold"
             self._progress({"event": "generator", "text": told})
-            self._extras["generator_failed"] = str(error)
-            return left
-        return space
+            if not fitted.has_latents:
+                wrong, reason = tuple({"latent_mix"} & set(ops)), f"'{name}' has no latents."
+        if not wrong:
+            return space
+        self.left_out = dict.fromkeys(wrong, reason)
+        are = "is" if len(wrong) == 1 else "are"
+        text = f"{', '.join(wrong)} {are} left out: {reason}"
+        self._progress({"event": "generator", "text": text})
+        return space.without(wrong)
+
+    @property
+    def _generator(self) -> GeneratorChoice:
+        return cast(TrainingConfig, self._proxy).generator
 
     def baselines(self, space: SearchSpace) -> dict[str, Policy]:
         """The search-free policies (see `Problem`)."""
@@ -154,7 +174,7 @@ class DatasetProblem:
         """
         if not any(spec.needs_fit for spec in company_ops(policy)):
             return None
-        choice = cast(TrainingConfig, self._proxy).generator
+        choice = self._generator
         if not self._config.export_generators:
             is_usual = choice.name == SearchConfig.model_fields["generator"].default
             return None if is_usual else GeneratorSource(choice.name)
@@ -191,13 +211,14 @@ class DatasetProblem:
             "data": self._config.data,
             "dataset_fingerprint": train.fingerprint,
             "n_train": len(train),
+            **({"left_out": sorted(self.left_out)} if self.left_out else {}),
             **_identity(self._config),
             **self._extras,
         }
 
 
 def _proxy_settings(
-    config: SearchConfig, train: Dataset, progress: Progress
+    config: SearchConfig, train: Dataset, choice: GeneratorChoice, progress: Progress
 ) -> tuple[ProxySettings, dict[str, str]]:
     """The proxy, and what identifies the user's files and wishes that it was made with."""
     extras, identity = proxy_extras(config, train)
@@ -224,7 +245,6 @@ def _proxy_settings(
     if config.class_weights == "balanced":
         changes["balanced"] = True
         identity |= {"classes": "balanced"}
-    choice = chosen_generator(config.generator, derive_seed(config.seed, "generator"))
     if choice.name != SearchConfig.model_fields["generator"].default:
         identity |= {"generator": choice.name}
         identity |= {"generator_code": choice.code} if choice.code else {}

@@ -49,6 +49,7 @@ class TrainerProblem:
 
     def __init__(self, config: SearchConfig, progress: Progress) -> None:
         self._config = config
+        self.left_out: dict[str, str] = {}
         of_kind = config.modality or DEFAULT_MODALITY
         self.modality = load_space(config.space or DEFAULT_SPACE, of_kind).modality
         self.searched_by: str = config.objective

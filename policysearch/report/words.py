@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from policysearch.ops.company import MAX_SYNTHETIC
 from policysearch.ops.registry import get_spec
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.report.op_words import amount_text, call_text
@@ -169,7 +170,10 @@ def class_sentence(policy: Policy) -> str:
     shown = ", ".join(f"{percent(factor)} in class {i}" for i, factor in enumerate(factors[:20]))
     if len(factors) > 20:
         shown += f", ... ({len(factors)} classes, {percent(min(factors))} at least)"
-    return f"By class: operations are applied less often where samples abound: {shown}."
+    return (
+        f"By class: every probability is multiplied by a factor of the class, {shown}; figures "
+        "here are without it."
+    )
 
 
 def _progress_text(progress: float) -> str:
@@ -265,7 +269,11 @@ def does_nothing(call: OpCall, modality: str) -> bool:
 
 def _chance_of_change(stage: Stage, modality: str) -> float:
     total = sum(call.weight for call in stage.choices)
-    acting = sum(call.weight for call in stage.choices if not does_nothing(call, modality))
+    acting = sum(
+        call.weight * (MAX_SYNTHETIC if call.op == "synthesize" else 1.0)
+        for call in stage.choices
+        if not does_nothing(call, modality)
+    )
     return stage.probability * acting / total
 
 

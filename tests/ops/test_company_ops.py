@@ -1,6 +1,7 @@
 """Operations on whole batches: targets say what was mixed, models stay as they were."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -249,9 +250,14 @@ def test_what_is_missing_is_named():
     with pytest.raises(InvalidValueError, match=r"model=model"):
         policysearch.load_policy(policy, n_classes=5)(x, y)
     with pytest.raises(InvalidValueError, match=r"collate_fn=policysearch\.collate"):
-        transform.each([x[0]], [0], [0])
-    with pytest.raises(InvalidValueError, match=r"sum 1"):
-        transform(x, torch.ones(6, 5))
+        policysearch.load_policy("mixup").each([x[0]], [0], [0])
+    for wrong in (torch.ones(6, 5), torch.full((6, 5), math.nan)):
+        with pytest.raises(InvalidValueError, match=r"sum 1"):
+            transform(x, wrong)
+    with pytest.raises(InvalidValueError, match=r"shares of 5 classes.*got 7 columns"):
+        policysearch.load_policy(policy, n_classes=5)(x, torch.full((6, 7), 1 / 7))
+    with pytest.raises(InvalidValueError, match=r"transform\(x, y, model=model\)"):
+        policysearch.AugmentedDataset([(x[0], 0)], transform)[0]
     mixed = Policy(policy.sub_policies, "image", "image-1", mix=Mix(2, 1.0))
     with pytest.raises(FormatError, match="'mixup' works on whole batches"):
         PolicyTransform(mixed)
@@ -369,3 +375,28 @@ def test_embeddings_of_texts_are_rows_or_series():
     rows = tokens.mean(dim=2)
     mixed, shares = policysearch.load_policy("mixup-tabular", n_classes=8)(rows, torch.arange(8))
     torch.testing.assert_close(mixed, shares @ rows)  # the classes name the partners
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in COMPANY_OPS["image"]])
+def test_16_bit_images(name):
+    x = (waves("image") * 65535).clamp(0, 65535).to(torch.uint16)
+    y = torch.arange(6) % N_CLASSES
+    policy = policy_of("image", plain("image"), at("image", name, 0.7))
+    transform = transform_of(policy).fit(x, y)
+    out, _ = transform(x, y, model=model_for("image"))
+    assert (out.shape, out.dtype) == (x.shape, torch.uint16)
+    as_float = transform_of(policy).fit(x, y)
+    as_float.generator = transform.generator
+    expected, _ = as_float(x.float() / 65535, y, model=model_for("image"))
+    near = (out.float() / 65535 - expected.clamp(0, 1)).abs() < 2e-4
+    assert near.float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "hardest_of_k"])
+def test_a_model_that_has_diverged_is_named(name):
+    policy = policy_of("image", plain("image"), at("image", name, 1.0))
+    x, y = waves("image"), torch.arange(6) % N_CLASSES
+    with pytest.raises(InvalidValueError, match="NaN or infinite logits"):
+        transform_of(policy)(
+            x, y, model=lambda z: z.mean((1, 2, 3))[:, None] * torch.full((1, N_CLASSES), math.nan)
+        )
