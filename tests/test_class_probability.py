@@ -11,10 +11,12 @@ from torch.utils.data import DataLoader
 import policysearch
 from policysearch import cli
 from policysearch.baselines import random_like
+from policysearch.config import make_config
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawer
 from policysearch.errors import InvalidValueError
 from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.problems.dataset import load_splits
 from policysearch.proxies.base import settings_for
 from policysearch.report.words import class_sentence
 from policysearch.space import RareClasses
@@ -182,7 +184,9 @@ def test_a_search_finds_what_rare_classes_get(tmp_path, capsys):
     words += ["--epochs", "1", "--candidates", "1", "--confirm-seeds", "1", "--folds", "2"]
     words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "2", "-q"]
     assert cli.main([*words, "--out", str(tmp_path / "run")]) == 0
-    capsys.readouterr()
+    assert "--rare-classes" not in capsys.readouterr().err
+    load_splits(make_config({"data": words[1]}), (told := []).append)
+    assert "5 times the samples of the rarest; --rare-classes" in str(told)
     lines = (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()
     trials = [r for r in map(json.loads, lines) if r.get("event") == "trial"]
     rare = [t for t in trials if t["origin"].startswith("rare:")]

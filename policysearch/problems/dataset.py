@@ -48,6 +48,8 @@ from policysearch.seeding import derive_seed
 from policysearch.space import SearchSpace
 from policysearch.user_code import find_function, source_digest
 
+#: Classes are told to differ in frequency from this ratio on.
+IMBALANCED = 3
 #: Trainings of the search are half as long beyond this many samples.
 FULL_LENGTH_UP_TO = 1000
 
@@ -293,5 +295,13 @@ def load_splits(config: SearchConfig, progress: Progress) -> Splits:
         n_subsets=config.subsets,
     )
     notices = [*source.notices, *splits.notices, *split_duplicates(splits)]
+    counts = splits.final.train.counts()
+    ratio = counts.max() / max(1, counts[counts > 0].min())
+    is_searched = not config.policies and not config.rare_classes
+    if is_searched and ratio >= IMBALANCED:
+        notices.append(
+            f"The most frequent class has {ratio:.0f} times the samples of the rarest; "
+            "--rare-classes searches how much more often rare ones are augmented"
+        )
     progress({"event": "data", "text": splits.describe(), "notices": notices})
     return splits
