@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from policysearch.draws import Drawn
 from policysearch.errors import InvalidValueError, shortened
-from policysearch.generators.base import FitData, Generator
+from policysearch.generators.base import Generator
+from policysearch.generators.samples import FitData
 from policysearch.modalities.base import Batch, Modality, with_rows
 from policysearch.ops import adversarial, mixing
 from policysearch.ops.noise import uniform_places

@@ -228,7 +228,7 @@ def test_a_generator_that_fails_in_a_training_fails_its_trial_with_the_reason(ow
     [("hangs", "must answer within 3 seconds"), ("dies", "ended with code 3")],
 )
 def test_a_generator_that_hangs_or_dies_is_an_error(own, factory, reason):
-    from policysearch.generators.base import FitData
+    from policysearch.generators.samples import FitData
     from policysearch.generators.user import fit_user
 
     data = FitData(np.zeros((4, 1, 2, 2), np.float32), np.array([0, 0, 1, 1]), 2, 0.0, 1.0)

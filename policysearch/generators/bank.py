@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policysearch.generators.base import Frame, Generator, Layout, Tensors
+from policysearch.generators.base import Generator, Layout, Tensors
+from policysearch.generators.samples import Frame
 from policysearch.ops.noise import uniform_places
 
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policysearch.generators.base import FitData, Frame, Generator, Layout, Tensors
+from policysearch.generators.base import Generator, Layout, Tensors
+from policysearch.generators.samples import FitData, Frame
 
 _NAMES = ("mean", "scale", "column", "value")
 _LARGEST = float(np.finfo(np.float32).max)

@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from policysearch.errors import FormatError, InvalidValueError, MissingDependencyError
 from policysearch.files import json_text, parse_json, read_text, write_atomic
 from policysearch.generators.bank import BankGenerator
-from policysearch.generators.base import Frame, Generator, Layout
+from policysearch.generators.base import Generator, Layout
 from policysearch.generators.gan import GANGenerator
 from policysearch.generators.gaussian import GaussianGenerator
+from policysearch.generators.samples import Frame
 from policysearch.generators.vae import VAEGenerator
 from policysearch.validation import first_problems, problems_of
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from policysearch.errors import GeneratorError, unknown_name
-from policysearch.generators.base import FitData, Generator
+from policysearch.generators.base import Generator
+from policysearch.generators.samples import FitData
 
 #: Generators that are fitted here.
 KINDS = ("gaussian", "vae", "gan")

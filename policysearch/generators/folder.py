@@ -17,7 +17,7 @@ from policysearch.data.resize import check_memory, fit
 from policysearch.data.walk import Seen, find_samples
 from policysearch.errors import DataError, FormatError, GeneratorError, unknown_name
 from policysearch.generators.bank import BankGenerator
-from policysearch.generators.base import FitData, Frame
+from policysearch.generators.samples import FitData, Frame
 from policysearch.validation import first_problems
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow

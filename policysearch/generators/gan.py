@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from policysearch.generators.base import FitData, Frame, Layout, Tensors, each_row
+from policysearch.generators.base import Layout, Tensors, each_row
 from policysearch.generators.encoding import EncodedGenerator, Encoding
 from policysearch.generators.networks import (
     HIDDEN,
@@ -24,6 +24,7 @@ from policysearch.generators.networks import (
     parameters,
     run_layers,
 )
+from policysearch.generators.samples import FitData, Frame
 from policysearch.ops.noise import normals
 from policysearch.seeding import derive_seed
 

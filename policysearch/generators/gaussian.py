@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policysearch.generators.base import FitData, Frame, Layout, Tensors, each_row
+from policysearch.generators.base import Layout, Tensors, each_row
 from policysearch.generators.encoding import EncodedGenerator, Encoding
+from policysearch.generators.samples import FitData, Frame
 from policysearch.ops.noise import normals
 from policysearch.seeding import derive_seed
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policysearch.errors import GeneratorError
-from policysearch.generators.base import FitData, Generator
+from policysearch.generators.base import Generator
 from policysearch.generators.encoding import Encoding
+from policysearch.generators.samples import FitData
 from policysearch.seeding import derive_seed
 
 _QUANTILE = 0.05

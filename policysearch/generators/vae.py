@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policysearch.generators.base import FitData, Frame, Layout, Tensors, each_row
+from policysearch.generators.base import Layout, Tensors, each_row
 from policysearch.generators.encoding import EncodedGenerator, Encoding
 from policysearch.generators.networks import (
     HIDDEN,
@@ -23,6 +23,7 @@ from policysearch.generators.networks import (
     parameters,
     run_layers,
 )
+from policysearch.generators.samples import FitData, Frame
 from policysearch.ops.noise import normals
 from policysearch.seeding import derive_seed
 

@@ -19,8 +19,9 @@ from policysearch.company import fit_data
 from policysearch.data.columns import categorical_of
 from policysearch.data.dataset import Dataset
 from policysearch.errors import GeneratorError
-from policysearch.generators.base import FitData, Generator
+from policysearch.generators.base import Generator
 from policysearch.generators.fit import KINDS, fit_generator
+from policysearch.generators.samples import FitData
 from policysearch.modalities import Batch, modality_of
 from policysearch.modalities.tabular import TabularSettings
 from policysearch.user_code import find_function, source_digest

@@ -5,9 +5,10 @@ import functools
 import numpy as np
 from sklearn.datasets import load_digits
 
-from policysearch.generators.base import FitData, Generator
+from policysearch.generators.base import Generator
 from policysearch.generators.gan import fit_gan
 from policysearch.generators.gaussian import fit_gaussian
+from policysearch.generators.samples import FitData
 from policysearch.generators.vae import fit_vae
 
 KINDS = ("gaussian", "vae", "gan")

@@ -8,8 +8,8 @@ from PIL import Image
 from samples import classes_of, digits, table
 
 from policysearch.errors import DataError, FormatError, GeneratorError, InvalidValueError
-from policysearch.generators.base import FitData
 from policysearch.generators.fit import fit_generator
+from policysearch.generators.samples import FitData
 from policysearch.generators.user import fit_user
 
 OWN = str(Path(__file__).parent / "own_generators.py")

@@ -18,8 +18,8 @@ from samples import (
 from sklearn.neighbors import KNeighborsClassifier
 
 from policysearch.errors import GeneratorError
-from policysearch.generators.base import FitData
 from policysearch.generators.fit import fit_generator
+from policysearch.generators.samples import FitData
 
 every = pytest.mark.parametrize("name", DATA)
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -8,8 +8,8 @@ from samples import digits, fitted
 
 from policysearch.errors import GeneratorError
 from policysearch.generators.bank import BankGenerator
-from policysearch.generators.base import FitData
 from policysearch.generators.memorisation import memorisation_report
+from policysearch.generators.samples import FitData
 
 
 def bank_of(data: FitData, noise: float = 0.0) -> BankGenerator:
