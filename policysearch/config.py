@@ -75,7 +75,8 @@ class SearchConfig(BaseModel):
       background: Folder of recordings that `background_mix` adds; `None`: the training clips.
       class_weights: `balanced`: every class is trained on equally often, and counts equally in the
         validation loss; `none`: as often as it occurs.
-      rare_classes: Search also how much more often rare classes are augmented than frequent ones.
+      rare_classes: Search also how much more often rare classes are augmented than frequent ones;
+        every class then counts equally in the validation loss.
       generator: What `synthesize` and `latent_mix` draw from, fitted to the samples of each
         training: `gaussian`, `vae`, `gan`, a folder of synthetic images by class, or the user's
         `package.module:factory`.
@@ -110,7 +111,8 @@ class SearchConfig(BaseModel):
       confirm_seeds: Fresh seeds of the confirmation, each with folds of its own; `None`: enough
         for six trainings of a policy.
       metric: What the final comparison measures on the test split, one of
-        `policysearch.metrics.METRICS`. The search goes by the log-loss in any case.
+        `policysearch.metrics.METRICS`. The search goes by the log-loss in any case; with balanced
+        accuracy or macro-F1 every class counts equally in it.
       verdict_seeds: Paired seeds of the final comparison.
       subsets: For a comparison: so many training sets of `train_size` are drawn anew and each is
         trained on with a seed of its own, in place of `verdict_seeds` on one training set.

@@ -49,6 +49,8 @@ from policysearch.space_yaml import DEFAULT_SPACE, load_space
 from policysearch.trial import Replicate, Trial
 from policysearch.verdict import make_verdict
 
+_YAML = (".yaml", ".yml")
+
 
 def search(
     config: SearchConfig, out: Path, progress: Progress, make_engine: MakeEngine = chosen_engine
@@ -100,8 +102,11 @@ class Study:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
-        if config.space is not None and "/" in config.space:
-            load_space(config.space)  # what is wrong with it is said before data are read
+        if config.space is not None and ("/" in config.space or config.space.endswith(_YAML)):
+            # What is wrong with it is said before data are read.
+            has_rare = load_space(config.space).rare_classes is not None
+            if has_rare and not config.rare_classes:
+                self.config = config = config.model_copy(update={"rare_classes": True})
         self.problem = make_problem(config, progress)
         space = load_space(config.space or DEFAULT_SPACE, self.problem.modality)
         if not space.parameters():

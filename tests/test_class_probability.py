@@ -174,6 +174,10 @@ def test_trainings_and_probes_draw_by_class():
     proxy.predict_augmented(data, ALWAYS)
 
 
+def lines_of(folder):
+    return (folder / "run" / "ledger.jsonl").read_text().splitlines()
+
+
 def test_a_search_finds_what_rare_classes_get(tmp_path, capsys):
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], [60, 12])
@@ -184,11 +188,11 @@ def test_a_search_finds_what_rare_classes_get(tmp_path, capsys):
     words += ["--epochs", "1", "--candidates", "1", "--confirm-seeds", "1", "--folds", "2"]
     words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "2", "-q"]
     assert cli.main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert json.loads(lines_of(tmp_path)[0])["scored"] == "by class"
     assert "--rare-classes" not in capsys.readouterr().err
     load_splits(make_config({"data": words[1]}), (told := []).append)
     assert "5 times the samples of the rarest; --rare-classes" in str(told)
-    lines = (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()
-    trials = [r for r in map(json.loads, lines) if r.get("event") == "trial"]
+    trials = [r for r in map(json.loads, lines_of(tmp_path)) if r.get("event") == "trial"]
     rare = [t for t in trials if t["origin"].startswith("rare:")]
     found = sorted(t["policy"]["class_probability"] for t in rare)
     assert found == [[0.2, 1.0], [0.4472, 1.0]]

@@ -93,10 +93,12 @@ def test_the_setting_reaches_the_proxy_and_the_record():
     config = make_config({"data": "wine", "class_weights": "balanced", "train_size": 40})
     problem = DatasetProblem(config, _silent)
     assert problem._proxy.balanced
+    assert problem._proxy.weighs_classes
     assert problem.header()["classes"] == "balanced"
     assert problem.chance_score() == pytest.approx(np.log(3))
     plain = DatasetProblem(make_config({"data": "wine", "train_size": 40}), _silent)
     assert not plain._proxy.balanced
+    assert not plain._proxy.weighs_classes
     assert "classes" not in plain.header()
 
 

@@ -42,7 +42,7 @@ class Folds:
         their mean. A probe whose generator fails gives none.
         """
         held = self.validation(fold)
-        predicted, is_balanced = proxy.predict(held), self._proxy.balanced
+        predicted, is_balanced = proxy.predict(held), self._proxy.weighs_classes
         metrics = scores(predicted, held.y, is_balanced=is_balanced)
         if probes:
             metrics |= class_hits(predicted, held.y)

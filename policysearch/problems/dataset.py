@@ -145,7 +145,7 @@ class DatasetProblem:
     def chance_score(self) -> float | None:
         """Entropy of the classes of the training data, natural log (see `Problem`)."""
         counts = self.splits.final.train.counts()
-        if self._config.class_weights == "balanced":
+        if _weighs_classes(self._config):
             counts = np.minimum(counts, 1)
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
@@ -244,15 +244,27 @@ def _proxy_settings(
 
         safetensors_library()  # said before a search, not after it
     changes: dict[str, Any] = {}
+    changes["weighs_classes"] = _weighs_classes(config)
     if config.class_weights == "balanced":
         changes["balanced"] = True
         identity |= {"classes": "balanced"}
+    elif _weighs_classes(config):
+        identity |= {"scored": "by class"}
     if choice.name != SearchConfig.model_fields["generator"].default:
         identity |= {"generator": choice.name}
         identity |= {"generator_code": choice.code} if choice.code else {}
     changes["generator"] = choice
     changed = dataclasses.replace(cast(TrainingConfig, settings), **changes)
     return cast(ProxySettings, changed), identity
+
+
+def _weighs_classes(config: SearchConfig) -> bool:
+    """Whether every class counts equally in validation: where rare ones are what is looked at.
+
+    Else a policy for rare classes would be judged by the frequent ones.
+    """
+    is_metric_by_class = config.metric in ("balanced_accuracy", "macro_f1")
+    return config.class_weights == "balanced" or config.rare_classes or is_metric_by_class
 
 
 def _identity(config: SearchConfig) -> dict[str, Any]:

@@ -103,7 +103,16 @@ class TrainerProblem:
         return CommandTraining(self._arguments, config.score_file, config.score_key, own)
 
     def restricted(self, space: SearchSpace) -> SearchSpace:
-        """The space as it is: what the data are like only the user knows (see `Problem`)."""
+        """The space as it is: what the data are like only the user knows (see `Problem`).
+
+        Raises:
+          InvalidValueError: Where it must know the classes.
+        """
+        if space.rare_classes is not None:
+            raise InvalidValueError(
+                f"`rare_classes` of space '{space.name}' needs data whose classes are known here; "
+                "your training reads them itself. Leave it out."
+            )
         return space
 
     def baselines(self, space: SearchSpace) -> dict[str, Policy]:

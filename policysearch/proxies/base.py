@@ -96,12 +96,12 @@ class ProxySettings(Protocol):
     """Hyper-parameters of the proxy of one kind of data: plain, picklable, and they make one.
 
     Attributes:
-      balanced: Every class is trained on equally often, and counts equally in validation.
+      weighs_classes: Every class counts equally in validation, however many samples it has.
       generator: What operations that need a generator draw from.
     """
 
     @property
-    def balanced(self) -> bool:
+    def weighs_classes(self) -> bool:
         """See the class."""
         ...
 

@@ -53,6 +53,7 @@ class TrainingConfig:
       batch_size: Samples of a step; batches of an epoch are of nearly equal size.
       learning_rate: Peak of the one-cycle schedule (SGD, Nesterov momentum 0.9).
       balanced: Every class is trained on equally often; an epoch has as many samples as ever.
+      weighs_classes: Every class counts equally in validation, however many samples it has.
       generator: What operations that need a generator draw from.
     """
 
@@ -61,6 +62,7 @@ class TrainingConfig:
     weight_decay: float = 5e-4
     device: str = "cpu"
     balanced: bool = False
+    weighs_classes: bool = False
     generator: GeneratorChoice = field(default_factory=GeneratorChoice)
 
 
