@@ -15,10 +15,13 @@ from policysearch.config import make_config
 from policysearch.data.dataset import Dataset
 from policysearch.draws import Drawer
 from policysearch.errors import InvalidValueError
+from policysearch.ops.registry import get_spec
 from policysearch.policy import Mix, OpCall, Policy, Stage, SubPolicy
+from policysearch.policy_json import GeneratorSource, PolicyDocument
 from policysearch.problems.dataset import load_splits
 from policysearch.proxies.base import settings_for
-from policysearch.report.words import class_sentence
+from policysearch.report.op_words import amount_text
+from policysearch.report.words import class_sentence, generator_sentence
 from policysearch.space import RareClasses
 from policysearch.space_yaml import load_space, space_from_dict
 
@@ -129,6 +132,11 @@ def test_factors_that_are_none_are_refused(values, problem):
 def test_it_is_told_in_words():
     assert "a factor of the class, 20% in class 0, 100% in class 1" in class_sentence(ALWAYS)
     assert not class_sentence(ALWAYS.for_all_classes())
+    document = PolicyDocument(ALWAYS, generator=GeneratorSource("vae", "made.safetensors"))
+    assert "'vae', fitted in 'made.safetensors' beside" in generator_sentence(document)
+    assert not generator_sentence(PolicyDocument(ALWAYS))
+    made = OpCall("synthesize", 0.0, 1.0)
+    assert "temperature 1" in amount_text(made, get_spec("image", "synthesize"))
 
 
 def test_an_exponent_says_what_frequent_classes_get():

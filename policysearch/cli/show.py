@@ -187,6 +187,7 @@ def _show_policy(document: PolicyDocument, text: str, shown: list[dict[str, str]
     from policysearch.cli.output import emit, emit_paragraph, escaped_line
     from policysearch.report.words import (
         class_sentence,
+        generator_sentence,
         mix_sentence,
         schedule_sentence,
         summary_sentence,
@@ -195,7 +196,12 @@ def _show_policy(document: PolicyDocument, text: str, shown: list[dict[str, str]
     policy = document.policy
     emit(f"Policy '{escaped_line(document.name or text)}'")
     emit_paragraph(summary_sentence(policy), "  ")
-    for sentence in (mix_sentence(policy), schedule_sentence(policy), class_sentence(policy)):
+    for sentence in (
+        mix_sentence(policy),
+        schedule_sentence(policy),
+        class_sentence(policy),
+        generator_sentence(document),
+    ):
         if sentence:
             emit_paragraph(sentence, "  ")
     _show_blocks(document)

@@ -113,7 +113,7 @@ COMPANY_PHRASES: dict[str, str] = {
     "fmix": "take {m} of the pixels from another image in cloudy patches, targets in proportion",
     "fgsm": "move all values by {m} to where the model's loss grows",
     "pgd": "move all values by {m} to where the model's loss grows, in three steps",
-    "synthesize": "make another sample of its class, at a temperature of {m}, half of the time",
+    "synthesize": "make another sample of its class, at {m}, half of the time",
     "latent_mix": "go {m} of the way to a sample of its class in latent space, or away",
     "hardest_of_k": "make {m} with the ops before it and keep the hardest",
 }
@@ -164,6 +164,8 @@ def magnitude_text(value: float, unit: str) -> str:
         return f"{_short(360 * value)}°"
     if unit == "factor":
         return _short(1 + value)
+    if unit == "temperature":
+        return f"temperature {_short(value)}"
     if unit == "std":
         return f"{_short(value)} standard deviations"
     if unit in {"bits", "levels", "semitones"} and value == 1:

@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from policysearch.errors import shortened
 from policysearch.ops.company import MAX_SYNTHETIC
 from policysearch.ops.registry import get_spec
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
+from policysearch.policy_json import PolicyDocument
 from policysearch.report.op_words import amount_text, call_text
 
 _NOUNS = {
@@ -174,6 +176,15 @@ def class_sentence(policy: Policy) -> str:
         f"By class: every probability is multiplied by a factor of the class, {shown}; figures "
         "here are without it."
     )
+
+
+def generator_sentence(document: PolicyDocument) -> str:
+    """What its operations draw from; empty where the file names nothing."""
+    source = document.generator
+    if source is None:
+        return ""
+    fitted = "" if source.file is None else f", fitted in {shortened(source.file)} beside the file"
+    return f"Generator: {shortened(source.name)}{fitted}."
 
 
 def _progress_text(progress: float) -> str:
