@@ -40,14 +40,20 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def run_case(name: str, folder: Path, further: tuple[str, ...] = ()) -> dict[str, Any]:
-    """One search; what it wrote, with the found policy against every arm over paired seeds."""
+def run_case(
+    name: str, folder: Path, further: tuple[str, ...] = (), runs: Path | None = None
+) -> dict[str, Any]:
+    """One search; what it wrote, with the found policy against every arm over paired seeds.
+
+    A run that is kept in `runs` is gone on with.
+    """
     place, options = CASES[name]
     data = str(folder / place) if place else name
     words = [*options, *COMMON, *further]
-    with tempfile.TemporaryDirectory() as out:
-        run = one_search(data, words, 1, Path(out) / name)
-        verdict = json.loads((Path(out) / name / "verdict.json").read_text())
+    with tempfile.TemporaryDirectory() as gone:
+        out = (runs or Path(gone)) / name
+        run = one_search(data, words, 1, out)
+        verdict = json.loads((out / "verdict.json").read_text())
     shown = f"policysearch search {place or name} {' '.join([*options, *COMMON])} --seed 1"
     return {
         "command": shown,
@@ -68,12 +74,13 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}")
     parser.add_argument("--data", type=Path, required=True, help="folder of the datasets")
     parser.add_argument("--workers", default="1", help="processes of a search")
+    parser.add_argument("--runs", type=Path, help="where runs are kept and gone on with")
     words = parser.parse_args()
     if unknown := set(words.cases) - CASES.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     found = json.loads(RESULT.read_text()) if RESULT.exists() else {"cases": {}}
     for name in words.cases or [name for name in CASES if name not in found["cases"]]:
-        found["cases"][name] = run_case(name, words.data, ("--workers", words.workers))
+        found["cases"][name] = run_case(name, words.data, ("--workers", words.workers), words.runs)
         print(f"{name}: {found['cases'][name]['run']['sentence']}", flush=True)
         found["claim"] = __doc__.splitlines()[0].removeprefix("Claim: ")
         found["command"] = "python benchmarks/bench_modalities.py --data FOLDER"
