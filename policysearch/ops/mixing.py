@@ -22,6 +22,8 @@ from policysearch.ops.stages import StageGroup
 _Shares = NDArray[np.float64]
 #: Decay of the spectrum of FMix masks: a share of low frequencies (FMix, section 4).
 DECAY = 3.0
+#: Waves over an image up to which the noise has any: of nine, a 700th of the amplitude is left.
+MOST_WAVES = 8
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,14 @@ def resizemix(pairs: Pairs) -> tuple[Tensor, _Shares]:
 def fmix(pairs: Pairs) -> tuple[Tensor, _Shares]:
     """The partner where low-frequency noise is among the highest m of its values."""
     h, w = pairs.x.shape[-2:]
-    noise = normals(torch.from_numpy(pairs.group.seeds(1)), 2 * h * (w // 2 + 1))
-    spectrum = torch.view_as_complex(noise.reshape(-1, h, w // 2 + 1, 2).contiguous())
-    y, x = torch.fft.fftfreq(h)[:, None], torch.fft.rfftfreq(w)[None]
-    frequency = (y**2 + x**2).sqrt().clamp_min(1 / max(h, w))
-    clouds = torch.fft.irfft2(spectrum / frequency**DECAY, s=(h, w)).flatten(1)
+    most_y, most_x = min(MOST_WAVES, (h - 1) // 2), min(MOST_WAVES, w // 2)
+    y, x = torch.arange(-most_y, most_y + 1), torch.arange(most_x + 1)
+    noise = normals(torch.from_numpy(pairs.group.seeds(1)), 2 * len(y) * len(x))
+    waves = torch.view_as_complex(noise.reshape(-1, len(y), len(x), 2).contiguous())
+    frequency = ((y[:, None] / h) ** 2 + (x / w) ** 2).sqrt().clamp_min(1 / max(h, w))
+    spectrum = torch.zeros(len(noise), h, w // 2 + 1, dtype=waves.dtype)
+    spectrum[:, y % h, : len(x)] = waves / frequency**DECAY
+    clouds = torch.fft.irfft2(spectrum, s=(h, w)).flatten(1)
     n_taken = np.floor(pairs.group.magnitude * h * w + 0.5).astype(np.int64)
     rising = np.sort(clouds.numpy(), axis=1)  # several times as fast as torch
     last = np.minimum(h * w - n_taken, h * w - 1)
