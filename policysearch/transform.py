@@ -24,6 +24,7 @@ from policysearch.company import Company, apply_in_company, as_targets, check_al
 from policysearch.draws import Drawer, Drawn, checked_progress
 from policysearch.errors import InvalidValueError, shortened
 from policysearch.generators.base import Generator
+from policysearch.generators.fit import KINDS
 from policysearch.modalities import Batch, Modality, modality_of
 from policysearch.modalities.base import OneByOne, Restore
 from policysearch.named import PolicySource, resolve_policy
@@ -539,7 +540,7 @@ def _generator_name(document: PolicyDocument) -> str:
             f"file, with {path.stem}.json. Copy both, or fit one: load_policy(..., "
             "generator='gaussian') and transform.fit(x, y)."
         )
-    if source.name in ("gaussian", "vae", "gan"):
+    if source.name in KINDS:
         return source.name
     raise InvalidValueError(
         f"This policy was searched with the generator {shortened(source.name)}, which is not "

@@ -290,7 +290,7 @@ def test_a_policy_file_runs_no_code_for_its_generator(own):
         ),
         (("search", "--export-generators"), "`export_generators` means nothing for space"),
         (("compare", "none", "mixup", "--generator", "gan"), "means nothing for these policies"),
-        (("search", "--space", "full", "--generator", "vaee"), "one of gaussian, vae, gan, a fol"),
+        (("search", "--space", "full", "--generator", "vaee"), "Did you mean 'vae'?"),
         (("search", "--space", "full", "--generator", "own.py:nothing"), "nothing"),
     ],
 )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policysearch.errors import GeneratorError, InvalidValueError, shortened
-from policysearch.files import json_text
 from policysearch.generators.samples import FitData
 from policysearch.seeding import derive_seed, generator
 from policysearch.user_code import find_function, importable
@@ -27,23 +26,24 @@ def cells_of(data: FitData) -> list[tuple[int, float]]:
     return [(c, t) for c in np.flatnonzero(data.frame.known).tolist() for t in TEMPERATURES]
 
 
-def _answer(place: Path) -> None:
-    """What the other process does: asks the generator, and writes samples or an error."""
-    asked = json.loads((place / "asked.json").read_text())
-    flags = None
-    if (place / "categorical.npy").exists():
-        flags = np.load(place / "categorical.npy", allow_pickle=False)
-    with np.load(place / "data.npz", allow_pickle=False) as arrays:
+def _answer(request: bytes) -> dict[str, NDArray[Any]]:
+    """The samples that are asked for, or an error: its kind and its text."""
+    with np.load(io.BytesIO(request), allow_pickle=False) as arrays:
+        told = json.loads(arrays["told"].item())
+        flags = arrays["is_categorical"]
         data = FitData(
-            arrays["x"], arrays["y"], asked["n_classes"], asked["low"], asked["high"], flags
+            arrays["x"],
+            arrays["y"],
+            told["n_classes"],
+            told["low"],
+            told["high"],
+            flags if flags.size else None,
         )
     try:
-        samples = _made(asked["name"], data, asked["seed"], asked["bank_size"])
+        return {"samples": _made(told["name"], data, told["seed"], told["bank_size"])}
     except InvalidValueError as error:
         kind = GeneratorError if isinstance(error, GeneratorError) else InvalidValueError
-        (place / "error.json").write_text(json_text({"kind": kind.__name__, "text": str(error)}))
-    else:
-        np.save(place / "samples.npy", samples, allow_pickle=False)
+        return {"error": np.array([kind.__name__, str(error)])}
 
 
 def _made(name: str, data: FitData, seed: int, bank_size: int) -> NDArray[np.float32]:
@@ -114,6 +114,13 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
+def _main() -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _answer(Path(sys.argv[1]))
+    with os.fdopen(os.dup(1), "wb") as reply:
+        os.dup2(2, 1)  # what a user's code prints is talk
+        answer = _answer(sys.stdin.buffer.read())
+        np.savez(reply, **answer)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    _main()

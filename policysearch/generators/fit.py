@@ -34,16 +34,30 @@ def fit_generator(
         raise GeneratorError(
             f"`classes` must name {data.n_classes} classes, got {len(classes)} names."
         )
-    if name in KINDS:
+    source = source_of(name)
+    if source == "kind":
         return _fitter(name)(data, seed)
-    if os.path.isdir(name):  # of names that are no paths, too, it says so without an error
+    if source == "folder":
         from policysearch.generators.folder import read_folder
 
         return read_folder(Path(name), data, classes)
-    if ":" in name:
-        from policysearch.generators.user import fit_user
+    from policysearch.generators.user import fit_user
 
-        return fit_user(name, data, seed)
+    return fit_user(name, data, seed)
+
+
+def source_of(name: str) -> str:
+    """What a name stands for: `kind`, `folder` or `function`; nothing is imported.
+
+    Raises:
+      GeneratorError: For another name, with the nearest kind.
+    """
+    if name in KINDS:
+        return "kind"
+    if os.path.isdir(name):  # of names that are no paths, too, it says so without an error
+        return "folder"
+    if ":" in name:
+        return "function"
     raise GeneratorError(
         f"{unknown_name('generator', name, KINDS)} A folder of images by class must exist; a "
         "function is named as `package.module:factory` or `file.py:factory`."

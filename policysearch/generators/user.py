@@ -1,18 +1,18 @@
 """A generator of the user's own: asked once for a bank of samples, and never again.
 
 It is asked in a process of its own: one that hangs, crashes or writes over what it is given costs
-the training that wanted it, and nothing else.
+the training that wanted it, and nothing else. Samples go through pipes, never to the disk.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from policysearch.data.resize import check_memory
 from policysearch.errors import GeneratorError, InvalidValueError
-from policysearch.files import json_text
 from policysearch.generators.asking import cells_of
 from policysearch.generators.bank import BankGenerator
 from policysearch.generators.samples import FitData
@@ -71,39 +70,36 @@ def _asked(
     name: str, data: FitData, seed: int, bank_size: int, max_seconds: float
 ) -> NDArray[np.float32]:
     """The samples of all cells, made in another process."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        np.savez(place / "data.npz", x=data.x, y=data.y)
-        if data.is_categorical is not None:
-            np.save(place / "categorical.npy", data.is_categorical, allow_pickle=False)
-        asked = {"name": name, "seed": seed, "bank_size": bank_size}
-        asked |= {"n_classes": data.n_classes, "low": data.low, "high": data.high}
-        (place / "asked.json").write_text(json_text(asked))
-        command = [sys.executable, "-m", "policysearch.generators.asking", str(place)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with (place / "said").open("wb") as said:
-            try:
-                done = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=subprocess.STDOUT,
-                    timeout=max_seconds,
-                    env=environment,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                raise GeneratorError(
-                    f"Generator '{name}' must answer within {max_seconds:g} seconds, and did not."
-                ) from None
-        if (place / "error.json").exists():
-            error = json.loads((place / "error.json").read_text())
-            raise _ERRORS[error["kind"]](error["text"])
-        if done.returncode or not (place / "samples.npy").exists():
-            last = (place / "said").read_text(errors="replace").strip()[-300:]
+    flags = np.zeros(0, np.bool_) if data.is_categorical is None else data.is_categorical
+    told = {"name": name, "seed": seed, "bank_size": bank_size}
+    told |= {"n_classes": data.n_classes, "low": data.low, "high": data.high}
+    request = io.BytesIO()
+    np.savez(request, x=data.x, y=data.y, is_categorical=flags, told=np.array(json.dumps(told)))
+    with tempfile.TemporaryFile() as said:  # it has no name, and is gone with this process
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "policysearch.generators.asking"],
+                input=request.getvalue(),
+                stdout=subprocess.PIPE,
+                stderr=said,
+                timeout=max_seconds,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise GeneratorError(
+                f"Generator '{name}' must answer within {max_seconds:g} seconds, and did not."
+            ) from None
+        if done.returncode or not done.stdout:
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip()[-300:]
             raise GeneratorError(
                 f"The process of generator '{name}' ended with code {done.returncode}. Its last "
                 f"words: {last or 'none'}"
             )
-        samples: NDArray[np.float32] = np.load(place / "samples.npy", allow_pickle=False)
-        return samples
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as answer:
+        if "error" in answer:
+            kind, text = answer["error"].tolist()
+            raise _ERRORS[kind](text)
+        samples: NDArray[np.float32] = answer["samples"]
+    return samples

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from policysearch.data.columns import categorical_of
 from policysearch.data.dataset import Dataset
 from policysearch.errors import GeneratorError
 from policysearch.generators.base import Generator
-from policysearch.generators.fit import KINDS, fit_generator
+from policysearch.generators.fit import fit_generator, source_of
 from policysearch.generators.samples import FitData
 from policysearch.modalities import Batch, modality_of
 from policysearch.modalities.tabular import TabularSettings
@@ -52,16 +51,12 @@ def chosen_generator(name: str, seed: int) -> GeneratorChoice:
       GeneratorError: For an unknown kind.
       InvalidValueError: Where there is no such function.
     """
-    if name in KINDS:
-        return GeneratorChoice(name, seed)
-    if os.path.isdir(name):
-        return GeneratorChoice(name, seed, _folder_digest(Path(name)))
-    if ":" in name:
-        return GeneratorChoice(name, seed, source_digest(find_function(name)))
-    raise GeneratorError(
-        f"`generator` must be one of {', '.join(KINDS)}, a folder of images by class that exists, "
-        f"or a function as package.module:factory or file.py:factory, got {name!r}."
-    )
+    source, code = source_of(name), ""
+    if source == "folder":
+        code = _folder_digest(Path(name))
+    elif source == "function":
+        code = source_digest(find_function(name))
+    return GeneratorChoice(name, seed, code)
 
 
 def _folder_digest(root: Path) -> str:
