@@ -11,7 +11,7 @@ The seeds are 1, 2, 3, ...: none was chosen for its result.
     python benchmarks/bench_search.py digits-100 --longer --runs runs/   # twice the epochs
 
 Runs that are kept (`--runs`) are gone on with, and draws that the result file holds are not
-repeated: delete it to begin anew.
+repeated where their options are the same: delete it to begin anew.
 """
 
 from __future__ import annotations
@@ -179,17 +179,20 @@ def measure(words: argparse.Namespace, case: Case, data: str, folder: Path) -> N
     options = QUICK if words.quick else case.options
     n_draws = 2 if words.quick else words.draws or case.draws
     path = RESULTS / f"search_{words.case.replace('-', '_')}.json"
-    known = json.loads(path.read_text()) if path.exists() and not words.quick else {"runs": []}
-    measured = {run["seed"]: run for run in known["runs"]}
+    shown = data if case.data else Path(data).name
+    command = f"policysearch search {shown} {' '.join(options)} --seed"
+    known = json.loads(path.read_text()) if path.exists() and not words.quick else {}
+    if not known.get("command", "").startswith(command):  # measured with other options
+        known = {}
+    measured = {run["seed"]: run for run in known.get("runs", ())}
     runs = []
     for draw in range(1, n_draws + 1):
         kept = None if (folder / str(draw)).exists() else measured.get(draw)
         runs.append(kept or one_search(data, list(options), draw, folder / str(draw)))
         print(f"draw {draw}: {runs[-1]['sentence']}", flush=True)
-    shown = data if case.data else Path(data).name
     result = {
         "claim": "a search finds policies that help, at a cost below that of checking them",
-        "command": f"policysearch search {shown} {' '.join(options)} --seed {_range(n_draws)}",
+        "command": f"{command} {_range(n_draws)}",
         "date": now(),
         "machine": machine(),
         "versions": versions(),

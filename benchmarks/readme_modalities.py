@@ -62,7 +62,7 @@ def modalities(path: Path) -> str:
         "",
         f"No head-room was found on {', '.join(without)}: the search-free policies differ by no "
         "more than noise there, and a search would have stopped but for `--search-anyway`. "
-        f"{seconds:,.0f} s in all with one process on a machine that was shared."
+        f"{seconds:,.0f} s in all on a machine that was shared."
         + (f" Not run yet: {', '.join(missing)}." if missing else ""),
         "  `python benchmarks/bench_modalities.py --data FOLDER`",
     ]

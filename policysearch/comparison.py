@@ -11,7 +11,7 @@ import numpy as np
 
 from policysearch import run as runs
 from policysearch.baselines import BASELINES
-from policysearch.config import SearchConfig
+from policysearch.config import DEFAULT_GENERATOR, SearchConfig
 from policysearch.corruptions.base import unseen_by
 from policysearch.engines.base import Engine
 from policysearch.engines.choose import MakeEngine, chosen_engine
@@ -131,8 +131,8 @@ def check_generator_is_asked(config: SearchConfig, is_asked: bool, where: str) -
     Raises:
       InvalidValueError: For them.
     """
-    default = SearchConfig.model_fields["generator"].default
-    given = [f"`generator`, {config.generator!r},"] if config.generator != default else []
+    is_chosen = config.generator != DEFAULT_GENERATOR
+    given = [f"`generator`, {config.generator!r},"] if is_chosen else []
     given += ["`export_generators`"] if config.export_generators else []
     if given and not is_asked:
         raise InvalidValueError(

@@ -29,6 +29,8 @@ Seed = Annotated[int, Field(ge=0, lt=10**18)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"]
 
+#: The generator that a search has where nobody says.
+DEFAULT_GENERATOR = "gaussian"
 #: Settings that mean nothing to another engine.
 RAY_ONLY = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
@@ -174,7 +176,7 @@ class SearchConfig(BaseModel):
     background: str | None = None
     class_weights: Literal["none", "balanced"] = "none"
     rare_classes: bool = False
-    generator: str = "gaussian"
+    generator: str = DEFAULT_GENERATOR
     export_generators: bool = False
     epochs: Count | None = None
     search_epochs: Count | None = None

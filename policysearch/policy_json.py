@@ -2,7 +2,7 @@
 
 The models below are the format: they validate a file, report everything that is wrong with it at
 once, and generate the JSON Schemas that ship in `policysearch/schemas`. A file is data: nothing in
-it is executed, imported or used as a path.
+it is executed, imported or used as a path, but for the bare name of a generator's file beside it.
 
 Version 2 is version 1 and `mix`, version 3 is version 2 and `schedule`, version 4 is version 3,
 `class_probability` and `generator`. A policy is written in the oldest version that can hold it, so
@@ -182,6 +182,9 @@ class PolicyFile3(PolicyFile2):
     )
 
 
+_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.safetensors$"
+
+
 def _as_file_name(value: str) -> str:
     if not re.fullmatch(_FILE_NAME, value):
         raise ValueError(
@@ -189,9 +192,6 @@ def _as_file_name(value: str) -> str:
             "digits, '.', '_' and '-'"
         )
     return value
-
-
-_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.safetensors$"
 
 
 class _Generator(_Model):

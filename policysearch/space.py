@@ -187,11 +187,8 @@ class SearchSpace:
         fields = dataclasses.asdict(self)
         for prose in ("summary", "references"):
             del fields[prose]
-        for name in (
-            "schedule",
-            "rare_classes",
-            "default_policy",
-        ):  # digests are older, and must stay
+        younger = ("schedule", "rare_classes", "default_policy")  # than digests, which must stay
+        for name in younger:
             if fields[name] is None:
                 del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]

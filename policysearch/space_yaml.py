@@ -33,6 +33,8 @@ SPACE_FORMAT = "policysearch.space"
 SPACE_VERSION = 1
 #: What is searched where nobody says, for every modality.
 DEFAULT_SPACE = "opwise"
+#: How the name of a user's own file ends.
+SUFFIXES = (".yaml", ".yml")
 MAX_SPACE_BYTES = 256 * 1024
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -222,7 +224,7 @@ def load_space(name: str, modality: str = "image") -> SearchSpace:
         what = f"space '{full}'"
         return space_from_dict(parse_yaml(read_text(shipped[full], "space"), what), full, what)
     path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or os.path.exists(path):
+    if path.suffix in SUFFIXES or os.path.exists(path):
         what = f"space file '{name}'"
         text = read_text(path, "space file", MAX_SPACE_BYTES)
         return space_from_dict(parse_yaml(text, what), path.stem, what)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from policysearch.baselines import baseline_policies
-from policysearch.config import SearchConfig
+from policysearch.config import DEFAULT_GENERATOR, SearchConfig
 from policysearch.costs import OpCosts
 from policysearch.data.dataset import Dataset
 from policysearch.data.duplicates import split_duplicates
@@ -110,7 +110,7 @@ class DatasetProblem:
     def _with_generator(self, space: SearchSpace) -> SearchSpace:
         """Drops operations that want more of the generator than it gives on the search data."""
         name, ops = self._config.generator, space.ops_with_generator
-        if name == SearchConfig.model_fields["generator"].default or not ops:
+        if name == DEFAULT_GENERATOR or not ops:
             return space
         self._progress({"event": "generator", "text": f"fitting '{name}' for {', '.join(ops)}"})
         started = time.perf_counter()
@@ -178,7 +178,7 @@ class DatasetProblem:
             return None
         choice = self._generator
         if not self._config.export_generators:
-            is_usual = choice.name == SearchConfig.model_fields["generator"].default
+            is_usual = choice.name == DEFAULT_GENERATOR
             return None if is_usual else GeneratorSource(choice.name)
         from policysearch.generators.files import save_generator
         from policysearch.generators.memorisation import memorisation_report
@@ -243,17 +243,15 @@ def _proxy_settings(
         from policysearch.generators.files import safetensors_library
 
         safetensors_library()  # said before a search, not after it
-    changes: dict[str, Any] = {}
-    changes["weighs_classes"] = _weighs_classes(config)
+    changes: dict[str, Any] = {"generator": choice, "weighs_classes": _weighs_classes(config)}
     if config.class_weights == "balanced":
         changes["balanced"] = True
         identity |= {"classes": "balanced"}
     elif _weighs_classes(config):
         identity |= {"scored": "by class"}
-    if choice.name != SearchConfig.model_fields["generator"].default:
+    if choice.name != DEFAULT_GENERATOR:
         identity |= {"generator": choice.name}
         identity |= {"generator_code": choice.code} if choice.code else {}
-    changes["generator"] = choice
     changed = dataclasses.replace(cast(TrainingConfig, settings), **changes)
     return cast(ProxySettings, changed), identity
 

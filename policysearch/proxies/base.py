@@ -97,7 +97,6 @@ class ProxySettings(Protocol):
 
     Attributes:
       weighs_classes: Every class counts equally in validation, however many samples it has.
-      generator: What operations that need a generator draw from.
     """
 
     @property

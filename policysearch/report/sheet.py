@@ -96,9 +96,9 @@ def contact_sheet(
         raise InvalidValueError("A sheet needs at least one image and a label for each.")
     x = torch.from_numpy(np.ascontiguousarray(images[: n_images(policy)]))
     names = list(labels[: len(x)])
-    sentences = [summary_sentence(policy), mix_sentence(policy), schedule_sentence(policy)]
-    sentences.append(class_sentence(policy))
-    policy = policy.at_full_strength()
+    told = (summary_sentence, mix_sentence, schedule_sentence, class_sentence)
+    sentences = [sentence(policy) for sentence in told]
+    policy = policy.at_full_strength().for_all_classes()
     if shows_ops(policy):
         levels = _LEVELS if _has_ranges(policy) else _FIXED
         groups = [Group(text, names) for text, _ in levels]
@@ -125,7 +125,7 @@ def _note(policy: Policy, n_left_out: int) -> str:
 
 def training_rows(policy: Policy, x: torch.Tensor, seed: int, n_groups: int) -> list[Row]:
     """The samples as a training draws them, chances included; every block another epoch."""
-    drawer = Drawer(policy.for_all_classes(), seed)
+    drawer = Drawer(policy, seed)
     rows = []
     for row in range(N_TRAINING_ROWS):
         epochs = range(row * n_groups, (row + 1) * n_groups)

@@ -21,9 +21,9 @@ def staged(space, n_trials, seed=0, algorithm="random"):
     return StagedSampler(space, warm, n_trials, OptunaSampler(space, seed, algorithm), seed)
 
 
-class TestStagedWithASchedule(SamplerContract):
+class TestStagedWithVariations(SamplerContract):
     N = 70
-    SPACES = ("scheduled",)
+    SPACES = ("scheduled", "rare")
 
     @classmethod
     def make_sampler(cls, space, seed):
@@ -98,12 +98,3 @@ def test_the_best_is_tried_with_less_for_frequent_classes():
             (0.1111, 1.0, 0.25),
         ]
         assert all(f.policy.for_all_classes() == suggestion.policy for f in found)
-
-
-class TestStagedWithRareClasses(SamplerContract):
-    N = 70
-    SPACES = ("rare",)
-
-    @classmethod
-    def make_sampler(cls, space, seed):
-        return staged(space, cls.N, seed, "tpe")
