@@ -19,7 +19,9 @@ from policysearch.policy_json import GeneratorSource, PolicyDocument, write_poli
 from policysearch.problems.dataset import DatasetProblem
 from policysearch.proxies.base import settings_for
 from policysearch.proxies.generators import GeneratorChoice
+from policysearch.run import FailuresInARow
 from policysearch.space_yaml import load_space
+from policysearch.trial import Outcome
 
 CASES = [
     (modality, spec.name)
@@ -311,3 +313,26 @@ def test_latent_mix_is_left_out_where_a_generator_has_no_latents():
     settings = dataclasses.replace(settings_for(data), generator=GeneratorChoice("gan"))
     with pytest.raises(GeneratorError, match="needs a generator with latents"):
         settings.make(data, policy_of("image", "latent_mix"), 1, 0).fit()
+
+
+def test_equal_folds_share_a_generator(monkeypatch):
+    from policysearch.proxies import generators
+
+    fitted, original = [], generators.fit_generator
+
+    def counted(*arguments):
+        fitted.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(generators, "fit_generator", counted)
+    generators._outcome.cache_clear()
+    data = data_of("image")
+    for seed in range(2):  # a fold is taken anew for every training
+        train = data.take(np.arange(16))
+        settings_for(train).make(train, policy_of("image", "synthesize"), 1, seed).fit()
+    assert len(fitted) == 1
+
+
+def test_failures_of_a_generator_stop_no_run():
+    failed = Outcome("failed", failure="generator", message="no")
+    FailuresInARow(None).count((f"trial/{i}", failed) for i in range(50))

@@ -400,3 +400,15 @@ def test_a_model_that_has_diverged_is_named(name):
         transform_of(policy)(
             x, y, model=lambda z: z.mean((1, 2, 3))[:, None] * torch.full((1, N_CLASSES), math.nan)
         )
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+@pytest.mark.parametrize("modality", ["audio", "series"])
+def test_attacks_leave_padding_alone(modality, name):
+    x, y, model = waves(modality), torch.arange(6) % N_CLASSES, model_for(modality)
+    lengths = torch.tensor([x.shape[2] - 3 * i for i in range(6)])
+    transform = transform_of(policy_of(modality, at(modality, name, 1.0)))
+    out, _ = transform(x, y, lengths=lengths, model=lambda z, _: model(z))
+    for i, n in enumerate(lengths):
+        assert torch.equal(out[i, :, n:], x[i, :, n:])
+        assert not torch.equal(out[i, :, :n], x[i, :, :n])
