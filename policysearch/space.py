@@ -193,16 +193,22 @@ class SearchSpace:
                 del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
-    def restricted_to(self, n_channels: int) -> SearchSpace:
-        """Drops ops that cannot change a sample with so few channels.
+    def restricted_to(self, n_channels: int, *, is_deep: bool = False) -> SearchSpace:
+        """Drops ops that cannot change a sample with so few channels, or without a depth.
 
         Raises:
           InvalidValueError: When no op is left.
         """
-        kept = tuple(r for r in self.ops if self.spec(r.op).min_channels <= n_channels)
+        kept = tuple(
+            entry
+            for entry in self.ops
+            if self.spec(entry.op).min_channels <= n_channels
+            and (is_deep or not self.spec(entry.op).needs_depth)
+        )
         if not kept:
             raise InvalidValueError(
-                f"No op of space '{self.name}' changes samples with {n_channels} channel(s). "
+                f"No op of space '{self.name}' changes "
+                f"{'volumes' if is_deep else 'samples'} with {n_channels} channel(s). "
                 "Add others to the space."
             )
         return dataclasses.replace(self, ops=kept)

@@ -197,7 +197,11 @@ def test_a_policy_and_a_seed_make_the_pixels_they_made():
     assert digest(y) == EXPECTED["pixels"]
 
 
-@pytest.mark.parametrize("name", op_table("image"))
+FLAT = [spec.name for spec in op_table("image").values() if not spec.needs_depth]
+DEEP = [spec.name for spec in op_table("image").values() if spec.needs_depth]
+
+
+@pytest.mark.parametrize("name", FLAT)
 def test_every_op_of_image_1_makes_the_pixels_it_made(name):
     x = images(8)
     y = PolicyTransform(one_op(name), seed=3)(x, index=range(8))
@@ -209,3 +213,13 @@ def test_every_op_of_image_1_makes_the_pixels_it_made(name):
     else:
         assert digest(y) == EXPECTED["ops"][name]
     assert torch.equal(y, x) == (name == "identity")
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_every_op_of_image_1_on_volumes_makes_the_voxels_it_made(name):
+    x = images(8).view(4, 1, 6, 20, 24)
+    y = PolicyTransform(one_op(name), seed=3)(x, index=range(4))
+    sample = y.flatten()[::241].to(torch.int64)
+    expected = torch.tensor(EXPECTED["samples_of_voxels"][name])
+    assert (sample - expected).abs().max() <= 1
+    assert not torch.equal(y, x)

@@ -1,4 +1,4 @@
-"""Volumes are augmented in their slices alike; masks move as their images do."""
+"""Volumes are augmented in their slices or through their depth; masks move as images do."""
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from policysearch.space_yaml import load_space
 from policysearch.transform import PolicyTransform, load_policy
 
 NAMES = list(op_table("image"))
+DEEP = [name for name in NAMES if op_table("image")[name].needs_depth]
 OF_VALUES = image_table.OPS | image_color.OPS | {"gamma_retained"}
 MEDICAL = baseline_policies(load_space("medical"))["uniformaugment"]
 
@@ -46,7 +47,7 @@ def test_every_op_takes_volumes(name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(NAMES) - OF_VALUES - {"gaussian_noise", "rician_noise"})
+    "name", sorted(set(NAMES) - set(DEEP) - OF_VALUES - {"gaussian_noise", "rician_noise"})
 )
 def test_slices_are_changed_alike_in_the_plane(name):
     x = volumes(4)
@@ -82,7 +83,7 @@ def policy_of(*calls, how="nearest"):
     return Policy((SubPolicy(stages),), interpolation=how)
 
 
-MOVED = [name for name in NAMES if OP_CODE[name] in set(MOVING.tolist())]
+MOVED = [name for name in NAMES if OP_CODE[name] in set(MOVING.tolist()) and name not in DEEP]
 
 
 @pytest.mark.parametrize("name", MOVED)
@@ -139,3 +140,126 @@ def test_masks_have_no_average_and_other_data_no_masks():
         load_policy("augmix")(x, mask=torch.zeros(2, 16, 16))
     with pytest.raises(InvalidValueError, match="`mask` is for image policies"):
         load_policy("eda")(["a text of words"], mask=torch.zeros(1))
+
+
+# -- through the depth
+
+CUBE = np.random.default_rng(1).integers(0, 256, (2, 3, 8, 8, 8)).astype(np.uint8)
+
+
+def chain(x, *calls, how="bilinear", draws=None):
+    """Every sample under the same operations with the same magnitudes."""
+    ops = [op for op, _ in calls]
+    magnitude = np.tile([float(m) for _, m in calls], (len(x), 1))
+    index = np.tile(np.arange(len(ops)), (len(x), 1))
+    if draws is None:
+        draws = np.random.default_rng(5).random((len(x), len(ops), 16))
+    return apply_stages(x, ops, index, magnitude, draws, ImageSettings(how, 0.0))
+
+
+@pytest.mark.parametrize("how", ["nearest", "bilinear"])
+@pytest.mark.parametrize(
+    ("op", "m", "expected"),
+    [
+        ("rotate_x", 90.0, lambda x: x.rot90(1, (2, 3))),
+        ("rotate_x", -90.0, lambda x: x.rot90(-1, (2, 3))),
+        ("rotate_y", 90.0, lambda x: x.rot90(1, (2, 4))),
+        ("rotate_x", 180.0, lambda x: x.flip((2, 3))),
+        ("flip_depth", 0.0, lambda x: x.flip(2)),
+        (
+            "translate_z",
+            0.25,
+            lambda x: torch.cat((torch.zeros_like(x[:, :, :2]), x[:, :, :6]), 2),
+        ),
+        ("scale_z", -1.0, lambda x: x),
+    ],
+)
+def test_moves_that_need_no_interpolation_are_exact(op, m, expected, how):
+    x = torch.from_numpy(CUBE)
+    if op == "scale_z":  # half as deep: what is even along the depth, between black halves
+        x = x.repeat_interleave(2, dim=2)[:, :, :8]
+        y = chain(x, (op, m), how=how)
+        assert torch.equal(y[:, :, 2:6], x[:, :, ::2])
+        assert not y[:, :, [0, 1, 6, 7]].any()
+        return
+    assert torch.equal(chain(x, (op, m), how=how), expected(x))
+
+
+def test_a_turn_through_the_depth_agrees_with_scipy():
+    from scipy import ndimage
+
+    x = torch.rand(1, 1, 13, 16, 11, generator=torch.Generator().manual_seed(2))
+    y = chain(x, ("rotate_x", 20.0))[0, 0].numpy()
+    t = np.deg2rad(20.0)
+    matrix = np.array([[np.cos(t), np.sin(t), 0], [-np.sin(t), np.cos(t), 0], [0, 0, 1]])
+    middle = (np.array([13, 16, 11]) - 1) / 2
+    expected = ndimage.affine_transform(
+        x[0, 0].numpy(), matrix, middle - matrix @ middle, order=1, cval=np.nan
+    )
+    is_inside = np.isfinite(expected)
+    assert is_inside.mean() > 0.6
+    np.testing.assert_allclose(y[is_inside], expected[is_inside], atol=2e-5)
+
+
+def test_what_stands_beside_a_move_through_the_depth_is_resampled_once():
+    """Turns by 45 degrees there and back, about two axes, leave the inside as it was."""
+    x = torch.from_numpy(CUBE)
+    there = [("rotate", 45.0), ("rotate_x", 45.0)]
+    back = [("rotate_x", -45.0), ("rotate", -45.0)]
+    assert torch.equal(chain(x, *there, *back), x), "one map, and it is the identity"
+    apart = chain(chain(chain(x, *there), back[0]), back[1])
+    inside = (slice(None), slice(None), *(slice(3, 5),) * 3)
+    assert not torch.equal(apart[inside], x[inside]), "four resamplings blur"
+    between = chain(x, *there, ("invert", 0.0), *back)
+    assert not torch.equal(between, 255 - x), "a change of values parts them"
+
+
+@pytest.mark.parametrize("corner", [0.0, 0.37, 1 - 1e-9])
+def test_a_bend_of_a_volume_never_folds_within_its_range(corner):
+    side = 24
+    places = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 3, indexing="ij")
+    x = torch.stack(places)[None] / side
+    out = chain(x, ("elastic_3d", 0.06), draws=np.full((1, 1, 16), corner))[0] * side
+    slopes = np.stack([np.gradient(out[i].numpy(), axis=(0, 1, 2)) for i in range(3)])
+    determinant = np.linalg.det(slopes.transpose(2, 3, 4, 0, 1))
+    assert determinant[2:-2, 2:-2, 2:-2].min() > 0
+    assert (out - torch.stack(places)).abs().max() > 0.2
+    border = out[:, 0, 1:-1, 1:-1] - torch.stack(places)[:, 0, 1:-1, 1:-1]
+    assert border.abs().max() < 0.1
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_mask_moves_through_the_depth_with_its_volume(name):
+    spec = op_table("image")[name]
+    m = spec.magnitude(1.0) if spec.has_magnitude else None
+    policy = policy_of(OpCall(name, m, m, unit=spec.unit), OpCall("rotate", 10, 10, unit="deg"))
+    x = images(3, 30, 30, 29, torch.uint8).view(3, 1, 30, 30, 29)
+    y, mask = PolicyTransform(policy, seed=1)(x, mask=x.clone(), index=range(3))
+    assert torch.equal(y, mask)
+    labels = x.to(torch.int64) * 1000
+    assert torch.equal(
+        PolicyTransform(policy, seed=1)(x, mask=labels, index=range(3))[1],
+        y.to(torch.int64) * 1000,
+    )
+    in_plane = policy_of(OpCall("rotate", 10, 10, unit="deg"))
+    assert not torch.equal(y, PolicyTransform(in_plane, seed=1)(x, index=range(3)))
+
+
+def test_flat_images_and_a_single_slice_have_no_depth_to_move_through():
+    x = images(4, 3, 12, 12, torch.uint8)
+    for name in DEEP:
+        assert torch.equal(apply(x, name), x)
+        assert torch.equal(apply(x[:, :, None], name), x[:, :, None])
+    together = chain(x, ("rotate", 20.0), ("rotate_x", 20.0), ("invert", 0.0))
+    assert torch.equal(together, chain(x, ("rotate", 20.0), ("invert", 0.0)))
+    single = PolicyTransform(policy_of(OpCall("flip_depth"), OpCall("invert")), seed=1)
+    assert torch.equal(single(x[0]), 255 - x[0])
+
+
+def test_a_space_of_volumes_holds_what_the_data_have():
+    space = load_space("medical_volumes")
+    flat, deep = space.restricted_to(1), space.restricted_to(1, is_deep=True)
+    assert deep == space
+    assert {entry.op for entry in deep.ops} - {entry.op for entry in flat.ops} == {
+        *("rotate_x", "rotate_y", "scale_z", "translate_z", "elastic_3d")
+    }

@@ -68,6 +68,7 @@ def _as_dict(spec: OpSpec, modality: str) -> dict[str, Any]:
         "signed": spec.is_signed,
         "identity_at_low": spec.is_identity_at_low,
         "min_channels": spec.min_channels,
+        "needs_depth": spec.needs_depth,
         "source": spec.source,
     }
 
@@ -105,6 +106,8 @@ def _facts(spec: OpSpec, kind: str, version: str) -> list[tuple[str, str]]:
         facts.append(("magnitude", "none"))
     if spec.min_channels > 1:
         facts.append(("channels", f"at least {spec.min_channels}; with fewer it does nothing"))
+    if spec.needs_depth:
+        facts.append(("samples", "volumes; flat images stay as they are"))
     return [*facts, ("source", spec.source)]
 
 

@@ -124,6 +124,11 @@ class Dataset:
             return 2 if any(column.levels is not None for column in self.columns) else 1
         return int(self.x.shape[1]) if self.modality in ("image", "series", "audio") else 1
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether samples are volumes of more than one slice."""
+        return self.modality == "image" and self.x.ndim == 5 and self.x.shape[2] > 1
+
     def name_of(self, index: int) -> str:
         """The name of a sample for messages: its file, or its number."""
         return self.names[index] if self.names is not None else f"sample {index}"

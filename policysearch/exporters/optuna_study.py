@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -165,10 +166,11 @@ def _space_of(header: Mapping[str, Any], config: SearchConfig) -> SearchSpace:
     for modality in OPS_VERSIONS:
         with contextlib.suppress(UnknownNameError):  # not every kind of data has every space
             space = load_space(name, modality).gentler(config.range_share)
-            for n_channels in _CHANNELS:
-                restricted = space.restricted_to(n_channels)
-                if restricted.digest() == header.get("space"):
-                    return restricted
+            for n_channels, is_deep in itertools.product(_CHANNELS, (False, True)):
+                with contextlib.suppress(InvalidValueError):  # no op is left
+                    restricted = space.restricted_to(n_channels, is_deep=is_deep)
+                    if restricted.digest() == header.get("space"):
+                        return restricted
     raise InvalidValueError(
         f"The space '{name}' is not what it was when the run was made, so its parameters "
         "cannot be told. Restore it."

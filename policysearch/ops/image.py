@@ -165,4 +165,35 @@ IMAGE_OPS: tuple[OpSpec, ...] = (
         "nnU-Net v2: 0.7 to 1.5, retain_stats", units=(FRACTION,), high=0.5, maximum=4.0,
         is_signed=True,
     ),
+    OpSpec(
+        "rotate_x", "geometry", "Turns a volume about its x axis: rows and slices change places.",
+        "nnU-Net v2: 30 degrees about each axis", units=("deg",), high=30.0, maximum=180.0,
+        is_signed=True, needs_depth=True,
+    ),
+    OpSpec(
+        "rotate_y", "geometry",
+        "Turns a volume about its y axis: columns and slices change places.",
+        "nnU-Net v2: 30 degrees about each axis", units=("deg",), high=30.0, maximum=180.0,
+        is_signed=True, needs_depth=True,
+    ),
+    OpSpec(
+        "translate_z", "geometry", "Shifts a volume through its depth by a fraction of it.",
+        "MONAI RandAffine, translate_range; 0.15 is ours", units=(FRACTION,), high=0.15,
+        is_signed=True, needs_depth=True,
+    ),
+    OpSpec(
+        "scale_z", "geometry", "Deepens a volume by 1 + m or flattens it by 1 / (1 + m).",
+        "nnU-Net v2: 0.7 to 1.4, axes apart", units=(FRACTION,), high=0.4, maximum=4.0,
+        is_signed=True, needs_depth=True,
+    ),
+    OpSpec(
+        "flip_depth", "geometry", "Mirrors the first and the last slice.",
+        "nnU-Net v2, mirroring of all axes", is_identity_at_low=False, needs_depth=True,
+    ),
+    OpSpec(
+        "elastic_3d", "geometry",
+        "Bends a volume: 3 x 3 x 3 points of a smooth lattice move by up to m of each side.",
+        "TorchIO RandomElasticDeformation; 0.067 never folds", units=(FRACTION,), high=0.06,
+        maximum=0.5, n_draws=1, needs_depth=True,
+    ),
 )  # fmt: skip

@@ -1,12 +1,13 @@
-"""Elastic deformation of images, composed with the geometric operations beside it.
+"""Elastic deformation of images, and operations that are resampled together.
 
 A displacement is a cubic B-spline over a lattice of 9 x 9 points, 3 x 3 of which move, each by a
 uniform part of m times the shorter side in x and y; the outer ones are still, so that nothing
 moves at the border. Up to `m = 0.08` it never folds, whatever is drawn.
 
-Geometric operations that stand next to an elastic one in a chain of a sample are composed with it:
-their maps are applied to coordinates, and the image is resampled once. Without an elastic one
-every operation resamples by itself, as the classic ones are defined.
+Geometric operations that stand next to an elastic one in a chain of a sample, or to one that moves
+through the depth of a volume (`image_volume`), are composed with it: their maps are applied to
+coordinates, and the image is resampled once. Without such a one every operation resamples by
+itself, as the classic ones are defined.
 
 References:
   Pérez-García et al., TorchIO, 2021 (arXiv:2003.04696), RandomElasticDeformation (control points,
@@ -35,16 +36,23 @@ from policysearch.ops.kernel import (
     working,
 )
 from policysearch.ops.noise import uniform_places
+from policysearch.ops.registry import op_table
 
 OPS = frozenset({"elastic"})
 
-_FREE, _STILL = 3, 3
-_CELLS = _FREE + 2 * _STILL - 3
-#: Codes of the operations that move pixels.
-MOVING = np.array(sorted(OP_CODE[name] for name in image_geometry.OPS | OPS))
+#: Points of the lattice along a side that move.
+FREE = 3
+_STILL = 3
+_CELLS = FREE + 2 * _STILL - 3
 _ELASTIC = OP_CODE["elastic"]
-# Added before fractions are dropped, so that float32 rounding does not turn 200 into 199.
-_BELOW_LEVEL = 2.0**-8
+#: Codes of the operations that move through the depth of a volume.
+DEEP = np.array([OP_CODE[s.name] for s in op_table("image").values() if s.needs_depth])
+#: Codes of the operations that move pixels.
+MOVING = np.array(sorted({*(OP_CODE[n] for n in image_geometry.OPS), _ELASTIC, *DEEP.tolist()}))
+#: Those that all their neighbours are resampled with.
+_COMPOSED = np.array([_ELASTIC, *DEEP.tolist()])
+#: Added before fractions are dropped, so that float32 rounding does not turn 200 into 199.
+BELOW_LEVEL = 2.0**-8
 
 _Map = tuple[Tensor, Tensor]
 
@@ -56,19 +64,26 @@ class Runs:
     Attributes:
       number: Run that a stage of a sample belongs to, `(n, n_stages)`; 0: none.
       is_last: Whether it is the last stage of its run, `(n, n_stages)`.
+      is_deep: Whether it is that of a run that moves through the depth, `(n, n_stages)`.
     """
 
     number: NDArray[np.int64]
     is_last: NDArray[np.bool_]
+    is_deep: NDArray[np.bool_]
+
+    def take(self, rows: NDArray[np.intp]) -> Runs:
+        """Those of the given samples."""
+        return Runs(self.number[rows], self.is_last[rows], self.is_deep[rows])
 
 
 def find_runs(code: NDArray[np.int64]) -> Runs | None:
-    """Runs of moving operations with an elastic one among them; `None` where there is none.
+    """Runs of moving operations that are composed; `None` where there is none.
 
     Args:
       code: Operations of each sample, `(n, n_stages)`.
     """
-    if not (code == _ELASTIC).any():
+    is_composed = np.isin(code, _COMPOSED)
+    if not is_composed.any():
         return None
     is_active, is_moving = code >= 0, np.isin(code, MOVING)
     number = np.zeros(code.shape, dtype=np.int64)
@@ -78,14 +93,16 @@ def find_runs(code: NDArray[np.int64]) -> Runs | None:
         current += is_moving[:, stage] & ~is_open
         is_open = np.where(is_active[:, stage], is_moving[:, stage], is_open)
         number[:, stage] = np.where(is_moving[:, stage], current, 0)
-    is_last = np.zeros(code.shape, dtype=np.bool_)
+    is_last, is_deep = (np.zeros(code.shape, dtype=np.bool_) for _ in range(2))
     for run in range(1, int(number.max()) + 1):
         is_mine = number == run
-        has_elastic = (is_mine & (code == _ELASTIC)).any(axis=1)
-        number[is_mine & ~has_elastic[:, None]] = 0
-        rows = has_elastic.nonzero()[0]
-        is_last[rows, code.shape[1] - 1 - is_mine[rows, ::-1].argmax(axis=1)] = True
-    return Runs(number, is_last)
+        is_whole = (is_mine & is_composed).any(axis=1)
+        number[is_mine & ~is_whole[:, None]] = 0
+        rows = is_whole.nonzero()[0]
+        last = code.shape[1] - 1 - is_mine[rows, ::-1].argmax(axis=1)
+        is_last[rows, last] = True
+        is_deep[rows, last] = (is_mine & np.isin(code, DEEP)).any(axis=1)[rows]
+    return Runs(number, is_last, is_deep)
 
 
 def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettings) -> Tensor:
@@ -119,37 +136,38 @@ def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettin
                 here = (column[None, None], row[None, :, None])
             is_fresh[rows] = False
             size = (width, height)
-            moved = _displaced(here, op, size) if is_elastic else _mapped(here, op, size)
+            moved = displaced(here, op, size) if is_elastic else mapped(here, op, size)
             at_x[place], at_y[place] = moved
     return _resampled(x, at_x, at_y, settings)
 
 
-def _mapped(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
+def mapped(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
+    """Where coordinates `(k, ...)` of k samples are read from under their matrices."""
     matrix = image_geometry.matrices(op, size)
     a, b, c, d, e, f = (to_device(row.copy(), at[0])[:, None, None] for row in matrix)
     return a * at[0] + b * at[1] + c, d * at[0] + e * at[1] + f
 
 
-def _displaced(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
+def displaced(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
     """Adds to coordinates, which may be broadcast to `(k, H, W)`, what the lattice says there."""
     seeds = to_device((op.draws[:, 0] * 2.0**53).astype(np.int64), at[0])
     amount = to_device(np.abs(op.magnitude) * min(size), at[0])[:, None]
-    points = ((uniform_places(seeds, 2 * _FREE**2) * 2 - 1) * amount).view(-1, 2, _FREE, _FREE)
+    points = ((uniform_places(seeds, 2 * FREE**2) * 2 - 1) * amount).view(-1, 2, FREE, FREE)
     weights_x, weights_y = (
-        [_spline(values, side, i) for i in range(_FREE)]
+        [spline(values, side, i) for i in range(FREE)]
         for values, side in zip(at, size, strict=True)
     )
     shifted = []
     for k in range(2):
         total = at[k]
-        for j in range(_FREE):
-            row = sum(points[:, k, j, i, None, None] * weights_x[i] for i in range(_FREE))
+        for j in range(FREE):
+            row = sum(points[:, k, j, i, None, None] * weights_x[i] for i in range(FREE))
             total = total + row * weights_y[j]
         shifted.append(total)
     return shifted[0], shifted[1]
 
 
-def _spline(values: Tensor, side: int, point: int) -> Tensor:
+def spline(values: Tensor, side: int, point: int) -> Tensor:
     """Cubic B-spline weight of a moving point at coordinates along a side."""
     t = ((values * (_CELLS / side)).clamp(0.0, float(_CELLS)) - (_STILL - 1 + point)).abs()
     near, far = (4 - 6 * t**2 + 3 * t**3) / 6, (2 - t).clamp_min(0) ** 3 / 6
@@ -171,5 +189,5 @@ def _resampled(x: Tensor, at_x: Tensor, at_y: Tensor, settings: ImageSettings) -
         values, grid.to(values.dtype), "bilinear", padding_mode="border", align_corners=False
     )
     if x.dtype == torch.uint8:
-        out = out.add_(_BELOW_LEVEL)
+        out = out.add_(BELOW_LEVEL)
     return truncated(out, x).masked_fill_(is_outside, fill_value(x, settings.fill))

@@ -59,7 +59,8 @@ def apply_stages(
       x: Shape `(n, C, H, W)`, on any device, in any memory layout: `uint8`; `uint16`, computed as
         floats and rounded back; or floating in [0, 1] (half precision is computed in float32).
         Volumes are `(n, C, D, H, W)`: operations in the plane do the same in each of the D
-        slices, statistics are those of the whole volume.
+        slices, statistics are those of the whole volume. Those that move through the depth leave
+        flat images, and a single slice, as they are.
       ops: Names of operations.
       op_index: Shape `(n, n_stages)`, integers: entry of `ops`, -1 to leave the sample alone.
       magnitude: Shape `(n, n_stages)`: in the default unit of the op, with its sign; ignored by
@@ -79,6 +80,7 @@ def apply_stages(
     """
     check_images(x)
     stages = as_rows(ops, np.asarray(op_index), np.asarray(magnitude), np.asarray(draws))
+    stages = _for_depth(stages, x)
     if len(stages.code) != len(x):
         raise InvalidValueError(
             f"`op_index` must have shape ({len(x)}, n_stages), got {stages.code.shape}."
@@ -105,6 +107,7 @@ def move(
       draws: Likewise.
     """
     stages = as_rows(ops, np.asarray(op_index), np.asarray(magnitude), np.asarray(draws))
+    stages = _for_depth(stages, x)
     code = np.where(np.isin(stages.code, image_elastic.MOVING), stages.code, -1)
     if x.numel() == 0 or (code < 0).all():
         return x
@@ -157,6 +160,16 @@ def as_rows(
         given, draws = draws, np.zeros((*shape, N_DRAWS))
         draws[:, :, : given.shape[2]] = given
     return OpRows(code, np.asarray(magnitude, dtype=np.float64), draws)
+
+
+def _for_depth(stages: OpRows, x: Tensor) -> OpRows:
+    """Stages without what moves through a depth, where images have none."""
+    if x.ndim == 5 and x.shape[2] > 1:
+        return stages
+    is_deep = np.isin(stages.code, image_elastic.DEEP)
+    if not is_deep.any():
+        return stages
+    return OpRows(np.where(is_deep, -1, stages.code), stages.magnitude, stages.draws)
 
 
 @functools.lru_cache(maxsize=64)
@@ -214,7 +227,7 @@ class StagesAhead:
     """
 
     def __init__(self, stages: OpRows, like: Tensor, settings: ImageSettings) -> None:
-        self._stages = stages
+        self._stages = stages = _for_depth(stages, like)
         self._settings = settings
         self._is_idle = np.asarray((stages.code < 0).all(axis=1))
         compiler = compiler_for(like)

@@ -22,6 +22,7 @@ from policysearch.ops import (
     image_geometry,
     image_medical,
     image_table,
+    image_volume,
 )
 from policysearch.ops.kernel import OP_NAMES, ImageSettings, OpRows, in_groups
 
@@ -83,19 +84,30 @@ def _as_floats(x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
 def _warp(
     x: Tensor, stages: OpRows, runs: image_elastic.Runs, last: int, settings: ImageSettings
 ) -> Tensor:
-    is_mine = runs.is_last[:, last]
-
-    def bent(part: Tensor) -> Tensor:
-        rows = is_mine.nonzero()[0]
-        mine = image_elastic.Runs(runs.number[rows], runs.is_last[rows])
-        taken = stages.take(rows)
-        return _as_image(
-            part, lambda view: image_elastic.warp(view, taken, mine, last, settings), True
+    def bent(rows: NDArray[np.intp], part: Tensor) -> Tensor:
+        warp = functools.partial(
+            image_elastic.warp,
+            stages=stages.take(rows),
+            runs=runs.take(rows),
+            last=last,
+            settings=settings,
         )
+        return _as_image(part, warp, True)
 
-    others = (~is_mine).nonzero()[0]
-    groups = [(is_mine.nonzero()[0], bent), (others, lambda part: part)]
-    return in_groups(x, groups[: 1 + bool(others.size)])
+    def bent_deep(rows: NDArray[np.intp], part: Tensor) -> Tensor:
+        return image_volume.warp(part, stages.take(rows), runs.take(rows), last, settings)
+
+    is_mine, is_deep = runs.is_last[:, last], runs.is_deep[:, last]
+    groups = [
+        (rows, functools.partial(change, rows))
+        for rows, change in (
+            ((is_mine & ~is_deep).nonzero()[0], bent),
+            (is_deep.nonzero()[0], bent_deep),
+            ((~is_mine).nonzero()[0], lambda _, part: part),
+        )
+        if rows.size
+    ]
+    return in_groups(x, groups)
 
 
 def _apply_families(x: Tensor, rows: OpRows, settings: ImageSettings) -> Tensor:

@@ -23,6 +23,7 @@ class OpSpec:
       is_signed: The sign of the magnitude is drawn with equal chance.
       is_identity_at_low: Magnitude `low` leaves the sample as it is.
       min_channels: With fewer channels the op has nothing to change and is the identity.
+      needs_depth: The op moves through the depth of volumes; flat images stay as they are.
       n_draws: Uniform numbers used per application, beyond sign and magnitude.
       needs_batch: The op takes something from other samples of the batch; alone, a sample stays
         as it is.
@@ -44,6 +45,7 @@ class OpSpec:
     is_signed: bool = False
     is_identity_at_low: bool = True
     min_channels: int = 1
+    needs_depth: bool = False
     n_draws: int = 0
     needs_batch: bool = False
     needs_labels: bool = False

@@ -96,7 +96,7 @@ class DatasetProblem:
         return self._searched if rung == "search" else self._confirmed
 
     def restricted(self, space: SearchSpace) -> SearchSpace:
-        """Drops operations on channels that are not there (see `Problem`)."""
+        """Drops operations on channels or a depth that are not there (see `Problem`)."""
         if space.modality != self.modality:
             raise InvalidValueError(
                 f"Space '{space.name}' is for {space.modality} data, but '{self._config.data}' "
@@ -104,8 +104,8 @@ class DatasetProblem:
                 "spaces"
             )
         train = self.splits.final.train
-        bound = space.restricted_to(train.n_channels).for_classes(train.counts().tolist())
-        return self._with_generator(bound)
+        left = space.restricted_to(train.n_channels, is_deep=train.is_deep)
+        return self._with_generator(left.for_classes(train.counts().tolist()))
 
     def _with_generator(self, space: SearchSpace) -> SearchSpace:
         """Drops operations that want more of the generator than it gives on the search data."""

@@ -34,13 +34,17 @@ class ModalityContract:
         """Samples on which every operation of the modality has something to change."""
         raise NotImplementedError
 
+    def samples_for(self, spec: OpSpec, n: int) -> Batch:  # noqa: ARG002 -- for those that inherit
+        """Samples that the operation has something to change in, where not all are such."""
+        return self.samples(n)
+
     def edges(self) -> dict[str, Batch]:
         """Samples at the edge of what is allowed, by what is special about them."""
         raise NotImplementedError
 
-    def strength_samples(self, spec: OpSpec) -> Batch:  # noqa: ARG002 -- for those that inherit
+    def strength_samples(self, spec: OpSpec) -> Batch:
         """Samples on which a stronger form of the op makes a larger change on average."""
-        return self.samples(64)
+        return self.samples_for(spec, 64)
 
     def form(self, x):
         """What must stay: shape and dtype, or the number of samples and their types."""
@@ -90,7 +94,7 @@ class ModalityContract:
         return apply_drawn(batch.x, drawn, policy, **told)
 
     def test_form_is_kept_and_the_input_is_not_touched(self, spec):
-        for what, batch in {"ordinary": self.samples(6), **self.edges()}.items():
+        for what, batch in {"ordinary": self.samples_for(spec, 6), **self.edges()}.items():
             before = copy.deepcopy(batch)
             for level in (0.3, 1.0):
                 out = self.apply(batch, self.drawn(spec, level, len(batch)))
@@ -98,7 +102,7 @@ class ModalityContract:
             self.assert_identical(batch.x, before.x)
 
     def test_samples_without_the_op_are_left_alone(self, spec):
-        batch = self.samples(6)
+        batch = self.samples_for(spec, 6)
         drawn = self.drawn(spec, 1.0, 6)
         drawn.op_index[::2] = -1
         out = self.apply(batch, drawn)
@@ -106,7 +110,7 @@ class ModalityContract:
         self.assert_identical(self.entries(out, even), self.entries(batch.x, even))
 
     def test_level_zero_is_the_identity_where_declared(self, spec):
-        batch = self.samples(12)
+        batch = self.samples_for(spec, 12)
         out = self.apply(batch, self.drawn(spec, 0.0, 12))
         if spec.is_identity_at_low:
             self.assert_identical(out, batch.x)
@@ -124,7 +128,7 @@ class ModalityContract:
         assert spec.name == "identity" or changes[-1] >= self.least_change, changes
 
     def test_a_sample_and_its_magnitude_do_not_depend_on_the_batch(self, spec):
-        batch = self.samples(7)
+        batch = self.samples_for(spec, 7)
         levels = np.array([0.1, 0.4, 0.0, 0.9, 1.0, 0.7, 0.2])
         drawn = self.drawn(spec, levels, 7)
         whole = self.apply(batch, drawn)
@@ -134,7 +138,7 @@ class ModalityContract:
                 self.assert_same(alone, self.entries(whole, [i]))
 
     def test_equal_arguments_give_equal_results_and_no_global_generator_is_used(self, spec):
-        batch = self.samples(5)
+        batch = self.samples_for(spec, 5)
         random.seed(3)
         torch.manual_seed(5)
         states = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
@@ -145,25 +149,25 @@ class ModalityContract:
         self.assert_identical(self.apply(batch, self.drawn(spec, 0.8, 5)), first)
 
     def test_draws_matter_where_they_are_declared(self, spec):
-        batch = self.samples(8)
+        batch = self.samples_for(spec, 8)
         a = self.apply(batch, self.drawn(spec, 1.0, 8, seed=1))
         b = self.apply(batch, self.drawn(spec, 1.0, 8, seed=2))
         assert (self.distance(a, b) > 0) == (spec.n_draws > 0)
 
     def test_an_empty_batch_comes_back_empty(self, spec):
-        batch = self.rows(self.samples(2), np.zeros(0, dtype=np.int64))
+        batch = self.rows(self.samples_for(spec, 2), np.zeros(0, dtype=np.int64))
         out = self.apply(batch, self.drawn(spec, 1.0, 0))
         assert len(out) == 0
 
     def test_the_identity_is_reached_without_a_jump(self, spec):
         """The kernel itself, not only the short cut at magnitude zero, ends in the identity."""
         if spec.is_identity_at_low and spec.has_magnitude:
-            batch = self.samples(8)
+            batch = self.samples_for(spec, 8)
             out = self.apply(batch, self.drawn(spec, 1e-7, 8))
             assert self.distance(out, batch.x) < 1e-3
 
     def test_extreme_draws_stay_within_the_sample(self, spec):
-        batch = self.samples(6)
+        batch = self.samples_for(spec, 6)
         largest = np.nextafter(1.0, 0.0)
         for value in (0.0, largest):
             draws = np.full((6, spec.n_draws), value)

@@ -9,7 +9,9 @@ from contracts.op_contract import (
     IdentityContract,
     MagnitudeContract,
     OpContract,
+    bendable,
     images,
+    volumes,
 )
 
 from policysearch.errors import InvalidValueError, UnknownNameError
@@ -39,7 +41,12 @@ class TestImagesAsAnyOtherKind(ModalityContract):
     def samples(self, n):
         return Batch(images(n, 3, 20, 18, torch.float32))
 
+    def samples_for(self, spec, n):
+        return Batch(volumes(n, 3, 12, 18, torch.float32)) if spec.needs_depth else self.samples(n)
+
     def strength_samples(self, spec):
+        if spec.needs_depth:
+            return Batch(bendable(spec, torch.float32))
         # A bend by a twelfth of a side is to be more than a pixel.
         side = 64 if spec.name == "elastic" else 20
         return Batch(images(64, 3, side, side, torch.float32))
@@ -49,6 +56,8 @@ class TestImagesAsAnyOtherKind(ModalityContract):
             "one pixel": Batch(images(4, 3, 1, 1, torch.uint8)),
             "black": Batch(torch.zeros(4, 1, 8, 8)),
             "one column": Batch(images(4, 2, 9, 1, torch.uint16)),
+            "one slice": Batch(volumes(4, 1, 1, 9, torch.float32)),
+            "two slices": Batch(volumes(4, 2, 2, 9, torch.uint8)),
         }
 
 
