@@ -1,7 +1,7 @@
-"""Writes the tables of README.md from `benchmarks/results/`; no number there is typed by hand.
+"""Writes tables of README.md and docs/speed.md from `benchmarks/results/`, none typed by hand.
 
-python benchmarks/readme_tables.py          # rewrites README.md
-python benchmarks/readme_tables.py --check  # fails when README.md is out of date
+python benchmarks/readme_tables.py          # rewrites both
+python benchmarks/readme_tables.py --check  # fails when one is out of date
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 from readme_company import company, company_costs
 from readme_engines import engines, overhead, simulated
 from readme_modalities import interval, modalities
+from readme_speed import speed
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+SPEED = HERE.parent / "docs" / "speed.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 NO_GPU = "On a GPU: not measured."
 ARMS = ("none", "default", "trivialaugment", "randaugment", "uniformaugment", "random", "found")
@@ -268,15 +270,19 @@ def _memory(rows: list[dict[str, Any]] | str) -> str:
 
 
 def main() -> None:
-    """Rewrites or checks README.md."""
+    """Rewrites or checks README.md and docs/speed.md."""
     text = README.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    fresh = f"{before}{BEGIN}\n{tables()}\n{END}{after}"
-    if "--check" in sys.argv:
-        out_of_date = "README.md is out of date: python benchmarks/readme_tables.py"
-        sys.exit(out_of_date if fresh != text else 0)
-    README.write_text(fresh)
+    fresh = {
+        README: f"{before}{BEGIN}\n{tables()}\n{END}{after}",
+        SPEED: speed(HERE / "results"),
+    }
+    for path, content in fresh.items():
+        if "--check" not in sys.argv:
+            path.write_text(content)
+        elif not path.exists() or path.read_text() != content:
+            sys.exit(f"{path.name} is out of date: python benchmarks/readme_tables.py")
 
 
 if __name__ == "__main__":

@@ -174,3 +174,12 @@ def test_shipped_policies_apply(name):
 def test_an_op_of_another_kind_of_data_is_not_known():
     with pytest.raises(FormatError, match="audio op"):
         policysearch.load_policy(policy_of(OpCall("rotate", 1, 1)), sample_rate=RATE)
+
+
+def test_values_whose_sum_overflows_are_no_infinity():
+    loud = torch.full((2, 1, 400), 3e38)
+    transform = policysearch.load_policy(LOUD, sample_rate=RATE)
+    assert transform(loud).shape == loud.shape
+    both = torch.tensor([float("inf"), float("-inf"), 0.0])
+    with pytest.raises(InvalidValueError, match="got infinity"):
+        transform(both)

@@ -32,6 +32,11 @@ def test_tables_are_generated_from_the_results(readme_tables: ModuleType) -> Non
     assert between.strip() == readme_tables.tables().strip()
 
 
+def test_the_page_of_speeds_is_generated_from_the_results(readme_tables: ModuleType) -> None:
+    results = ROOT / "benchmarks" / "results"
+    assert readme_tables.SPEED.read_text() == readme_tables.speed(results)
+
+
 def test_commands_in_the_readme_exist() -> None:
     used = set(re.findall(r"policysearch ([a-z]+)", README)) - {"takes", "needs", "is"}
     assert used <= set(COMMANDS)

@@ -49,7 +49,7 @@ class TabularModality(Modality):
             raise InvalidValueError(
                 f"A row must be (d,), or a batch (n, d), with d above 0, got {tuple(rows.shape)}."
             )
-        if bool(rows.isinf().any()):
+        if not bool(rows.sum().isfinite()) and bool(rows.isinf().any()):
             raise InvalidValueError(
                 "A row must be finite, or NaN where a value is missing, got infinity."
             )

@@ -136,13 +136,12 @@ def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettin
                 here = (column[None, None], row[None, :, None])
             is_fresh[rows] = False
             size = (width, height)
-            moved = displaced(here, op, size) if is_elastic else mapped(here, op, size)
+            moved = displaced(here, op, size) if is_elastic else _mapped(here, op, size)
             at_x[place], at_y[place] = moved
     return _resampled(x, at_x, at_y, settings)
 
 
-def mapped(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
-    """Where coordinates `(k, ...)` of k samples are read from under their matrices."""
+def _mapped(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
     matrix = image_geometry.matrices(op, size)
     a, b, c, d, e, f = (to_device(row.copy(), at[0])[:, None, None] for row in matrix)
     return a * at[0] + b * at[1] + c, d * at[0] + e * at[1] + f

@@ -19,9 +19,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from policysearch.ops.image_elastic import BELOW_LEVEL, FREE, Runs, displaced, mapped, spline
+from policysearch.ops import image_geometry
+from policysearch.ops.image_elastic import BELOW_LEVEL, FREE, Runs, displaced, spline
 from policysearch.ops.kernel import (
     OP_NAMES,
     ImageSettings,
@@ -33,9 +35,11 @@ from policysearch.ops.kernel import (
 )
 from policysearch.ops.noise import uniform_places
 
-#: Coordinates x, y, z of one volume, `(1, D, H W)` each: pixel centres at halves.
+#: Coordinates x, y, z of one volume, `(1, D, H W)` each: voxel centres at halves.
 _Map = tuple[Tensor, Tensor, Tensor]
 _Size = tuple[int, int, int]  # width, height, depth
+#: Where (x, y, z, 1) is read from, `(4, 4)`.
+_Matrix = NDArray[np.float64]
 
 
 def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettings) -> Tensor:
@@ -57,66 +61,93 @@ def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettin
 
 
 def _warped(
-    x: Tensor, stages: OpRows, run: np.ndarray, last: int, settings: ImageSettings
+    x: Tensor, stages: OpRows, run: NDArray[np.int64], last: int, settings: ImageSettings
 ) -> Tensor:
+    """Matrices are multiplied; where something bends, they are applied to coordinates before."""
     depth, height, width = x.shape[2:]
     size = (width, height, depth)
-    column, row, level = (
-        torch.arange(k, device=x.device, dtype=torch.float64) + 0.5 for k in size
-    )
-    shape = (1, depth, height, width)
-    at = (
-        column.expand(shape).flatten(2),
-        row[:, None].expand(shape).flatten(2),
-        level[:, None, None].expand(shape).flatten(2),
-    )
+    at: _Map | None = None
+    matrix = np.eye(4)
     for stage in range(last, -1, -1):
-        if run[stage] == run[last]:
-            op = OpRows(stages.code[:, stage], stages.magnitude[:, stage], stages.draws[:, stage])
-            at = _read_from(at, op, size)
-    return _resampled(x, at, settings)
+        if run[stage] != run[last]:
+            continue
+        op = OpRows(stages.code[:, stage], stages.magnitude[:, stage], stages.draws[:, stage])
+        name = OP_NAMES[int(op.code[0])]
+        if name in _BENDS:
+            at = _BENDS[name](_moved(at, matrix, size, x.device), op, size)
+            matrix = np.eye(4)
+        else:
+            matrix = _matrix(name, op, size) @ matrix
+    if at is None and _is_whole(matrix):
+        return _shifted(x, matrix, fill_value(x, settings.fill))
+    return _resampled(x, _moved(at, matrix, size, x.device), settings)
 
 
-def _read_from(at: _Map, op: OpRows, size: _Size) -> _Map:
-    """Where coordinates are read from under an operation, in the plane or not."""
-    name = OP_NAMES[int(op.code[0])]
-    if name in _MAPS:
-        return _MAPS[name](at, op, size)
-    in_plane = displaced if name == "elastic" else mapped
-    return (*in_plane(at[:2], op, size[:2]), at[2])
+def _moved(at: _Map | None, matrix: _Matrix, size: _Size, device: torch.device) -> _Map:
+    """A matrix applied to coordinates; `None`: to those of the voxels themselves."""
+    rows = [row.tolist() for row in matrix[:3]]
+    if at is None:
+        width, height, depth = size
+        column, row, level = (
+            torch.arange(k, device=device, dtype=torch.float64) + 0.5 for k in size
+        )
+        x, y, z = (
+            ((b * row + d)[:, None] + a * column + (c * level)[:, None, None]).view(
+                1, depth, height * width
+            )
+            for a, b, c, d in rows
+        )
+        return x, y, z
+    if np.array_equal(matrix, np.eye(4)):
+        return at
+    x, y, z = (a * at[0] + b * at[1] + c * at[2] + d for a, b, c, d in rows)
+    return x, y, z
 
 
-def _rotate_x(at: _Map, op: OpRows, size: _Size) -> _Map:
-    y, z = _turned(at[1], at[2], op, size[1:])
-    return at[0], y, z
+def _matrix(name: str, op: OpRows, size: _Size) -> _Matrix:
+    m, matrix = float(op.magnitude[0]), np.eye(4)
+    if name in ("rotate_x", "rotate_y"):
+        axis = 1 if name == "rotate_x" else 0
+        angle = np.deg2rad(m)
+        cos, sin = np.round(np.cos(angle), 15), np.round(np.sin(angle), 15)
+        a, b = size[axis] / 2, size[2] / 2
+        matrix[axis, [axis, 2, 3]] = cos, -sin, a - cos * a + sin * b
+        matrix[2, [axis, 2, 3]] = sin, cos, b - sin * a - cos * b
+    elif name == "translate_z":
+        matrix[2, 3] = -m * size[2]
+    elif name == "scale_z":
+        step = 1 / (1 + m) if m >= 0 else 1 - m
+        matrix[2, 2:] = step, size[2] / 2 * (1 - step)
+    elif name == "flip_depth":
+        matrix[2, 2:] = -1, size[2]
+    else:
+        a, b, c, d, e, f = image_geometry.matrices(op, size[:2])[:, 0]
+        matrix[:2] = (a, b, 0, c), (d, e, 0, f)
+    return matrix
 
 
-def _rotate_y(at: _Map, op: OpRows, size: _Size) -> _Map:
-    x, z = _turned(at[0], at[2], op, (size[0], size[2]))
-    return x, at[1], z
+def _is_whole(matrix: _Matrix) -> bool:
+    """Whether axes are mirrored and shifted by whole voxels only: exact, and needs no weights."""
+    turn, shift = matrix[:3, :3], matrix[:3, 3]
+    return bool((np.abs(turn) == np.eye(3)).all() and (shift % 1 == 0).all())
 
 
-def _turned(
-    first: Tensor, second: Tensor, op: OpRows, sides: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    angle = np.deg2rad(float(op.magnitude[0]))
-    cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    a, b = first - sides[0] / 2, second - sides[1] / 2
-    return cos * a - sin * b + sides[0] / 2, sin * a + cos * b + sides[1] / 2
+def _shifted(x: Tensor, matrix: _Matrix, fill: float) -> Tensor:
+    """Reads whole rows of voxels along each axis."""
+    for axis in range(3):
+        dim = x.ndim - 1 - axis
+        side = x.shape[dim]
+        place = np.floor(matrix[axis, axis] * (np.arange(side) + 0.5) + matrix[axis, 3])
+        is_outside = (place < 0) | (place >= side)
+        index = to_device(np.clip(place, 0, side - 1).astype(np.int64), x)
+        x = x.index_select(dim, index)
+        if is_outside.any():
+            x.index_fill_(dim, to_device(is_outside.nonzero()[0], x), fill)
+    return x
 
 
-def _translate_z(at: _Map, op: OpRows, size: _Size) -> _Map:
-    return at[0], at[1], at[2] - float(op.magnitude[0]) * size[2]
-
-
-def _scale_z(at: _Map, op: OpRows, size: _Size) -> _Map:
-    m, middle = float(op.magnitude[0]), size[2] / 2
-    step = 1 / (1 + m) if m >= 0 else 1 - m
-    return at[0], at[1], (at[2] - middle) * step + middle
-
-
-def _flip_depth(at: _Map, _op: OpRows, size: _Size) -> _Map:
-    return at[0], at[1], size[2] - at[2]
+def _elastic(at: _Map, op: OpRows, size: _Size) -> _Map:
+    return (*displaced(at[:2], op, size[:2]), at[2])
 
 
 def _elastic_3d(at: _Map, op: OpRows, size: _Size) -> _Map:
@@ -142,15 +173,10 @@ def _spread(points: Tensor, weights: list[list[Tensor]]) -> Tensor:
     return total
 
 
-_MAPS: dict[str, Callable[[_Map, OpRows, _Size], _Map]] = {
-    "rotate_x": _rotate_x,
-    "rotate_y": _rotate_y,
-    "translate_z": _translate_z,
-    "scale_z": _scale_z,
-    "flip_depth": _flip_depth,
+_BENDS: dict[str, Callable[[_Map, OpRows, _Size], _Map]] = {
+    "elastic": _elastic,
     "elastic_3d": _elastic_3d,
 }
-OPS = frozenset(_MAPS)
 
 
 def _resampled(x: Tensor, at: _Map, settings: ImageSettings) -> Tensor:
