@@ -6,11 +6,11 @@ are counted in voxels: what is to turn as a body does must have voxels about as 
 slices are better left to the operations in the plane.
 
 References:
-  Isensee et al., nnU-Net, 2021 (Nature Methods 18:203), supplementary note 4: rotations about all
-  axes, in the plane only where voxels are three times as deep as wide; Pérez-García et al.,
-  TorchIO, 2021 (arXiv:2003.04696), RandomAffine and RandomElasticDeformation; Choi & Lee,
-  Injectivity conditions of 2D and 3D uniform cubic B-spline functions, Graphical Models 62, 2000:
-  in three dimensions nothing folds below 1 / 2.4794 of the spacing, here a sixth of a side.
+  Isensee et al., nnU-Net, 2021 (Nature Methods 18:203): rotations about all axes, in the plane
+  only where voxels are three times as deep as wide; Pérez-García et al., TorchIO, 2021
+  (arXiv:2003.04696), RandomAffine and RandomElasticDeformation; Choi & Lee, Injectivity conditions
+  of 2D and 3D uniform cubic B-spline functions, Graphical Models 62, 2000: in three dimensions
+  nothing folds below 1 / 2.4794 of the spacing, here a sixth of a side.
 """
 
 from __future__ import annotations
