@@ -206,10 +206,11 @@ class SearchSpace:
             and (is_deep or not self.spec(entry.op).needs_depth)
         )
         if not kept:
+            deep = [entry.op for entry in self.ops if self.spec(entry.op).needs_depth]
+            flat = "" if is_deep or not deep else f" and no depth ({', '.join(deep)})"
             raise InvalidValueError(
-                f"No op of space '{self.name}' changes "
-                f"{'volumes' if is_deep else 'samples'} with {n_channels} channel(s). "
-                "Add others to the space."
+                f"No op of space '{self.name}' changes samples with {n_channels} channel(s)"
+                f"{flat}. Add others to the space."
             )
         return dataclasses.replace(self, ops=kept)
 

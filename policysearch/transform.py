@@ -273,9 +273,9 @@ class PolicyTransform(torch.nn.Module):
             `(n,)`, or one for a single series. Default: all. Padding of a clip is silence, into
             which one that becomes longer goes on.
           sample_rate: Of these clips, in Hz; default is what `load_policy` was told.
-          mask: Masks of these images, `(H, W)`, `(n, H, W)`, `(n, C, H, W)`, any dtype, numpy or
-            torch: moved as their images are, with nearest interpolation and 0 from outside. The
-            result is then `(x, mask)`, or `(x, y, mask)`.
+          mask: Masks of these images, `(H, W)`, `(n, H, W)`, `(n, C, H, W)`, of volumes with D
+            before H, any dtype, numpy or torch: moved as their images are, with nearest
+            interpolation and 0 from outside. The result is then `(x, mask)`, or `(x, y, mask)`.
           model: The model in training, for adversarial operations: called with a batch it gives
             logits `(n, n_classes)`. Images come as float32 in [0, 1], so put any normalisation
             into it. It answers in `eval()` mode, and is left as it was: modes, statistics of batch
@@ -343,6 +343,14 @@ class PolicyTransform(torch.nn.Module):
         if sample_rate is not None:
             settings = self._modality.settings(settings, sample_rate=sample_rate)
         return dataclasses.replace(batch, settings=settings), restore
+
+    def _take_in_one(self, sample: Any, target: Any) -> tuple[Batch, Restore]:
+        """A single sample; of images, one of four axes is a volume `(C, D, H, W)`."""
+        is_volume = self.policy.modality == "image" and getattr(sample, "ndim", 0) == 4
+        if not (is_volume and isinstance(sample, torch.Tensor)):
+            return self._take_in(sample, y=target)
+        batch, restore = self._take_in(sample[None], y=target)
+        return batch, lambda out: restore(out)[0]
 
     @property
     def _shares_targets(self) -> bool:
@@ -424,7 +432,7 @@ class PolicyTransform(torch.nn.Module):
         check_alone(self.policy)
         targets = [None] * len(samples) if y is None else y
         pairs = zip(samples, targets, strict=True)
-        taken = [self._take_in(sample, y=target) for sample, target in pairs]
+        taken = [self._take_in_one(sample, target) for sample, target in pairs]
         drawn = self.draw(index, epoch, progress, self._joined(targets))
         augmented = self._modality.each([batch for batch, _ in taken], drawn, self.policy)
         return [restore(x) for x, (_, restore) in zip(augmented, taken, strict=True)]

@@ -7,6 +7,7 @@ from contracts.op_contract import as_float, images, plan
 
 from policysearch.baselines import baseline_policies
 from policysearch.errors import InvalidValueError
+from policysearch.loading import AugmentedDataset
 from policysearch.ops import image_color, image_table
 from policysearch.ops.image_elastic import MOVING
 from policysearch.ops.image_kernels import ImageSettings, apply_stages
@@ -252,8 +253,6 @@ def test_flat_images_and_a_single_slice_have_no_depth_to_move_through():
         assert torch.equal(apply(x[:, :, None], name), x[:, :, None])
     together = chain(x, ("rotate", 20.0), ("rotate_x", 20.0), ("invert", 0.0))
     assert torch.equal(together, chain(x, ("rotate", 20.0), ("invert", 0.0)))
-    single = PolicyTransform(policy_of(OpCall("flip_depth"), OpCall("invert")), seed=1)
-    assert torch.equal(single(x[0]), 255 - x[0])
 
 
 def test_a_space_of_volumes_holds_what_the_data_have():
@@ -263,3 +262,47 @@ def test_a_space_of_volumes_holds_what_the_data_have():
     assert {entry.op for entry in deep.ops} - {entry.op for entry in flat.ops} == {
         *("rotate_x", "rotate_y", "scale_z", "translate_z", "elastic_3d")
     }
+
+
+def test_a_dataset_of_volumes_is_augmented_as_its_samples_are_shaped():
+    policy = policy_of(OpCall("rotate_x", 20, 30, unit="deg"), OpCall("flip_depth"))
+    for channels in (1, 2):
+        data = [(volumes(1, channels)[0], k) for k in range(3)]
+        wrapped = AugmentedDataset(data, PolicyTransform(policy, seed=3))
+        whole = PolicyTransform(policy, seed=3)(
+            torch.stack([x for x, _ in data]), index=range(3), epoch=0
+        )
+        for k in range(3):
+            x, label = wrapped[k]
+            assert label == k
+            torch.testing.assert_close(x, whole[k], rtol=0, atol=1e-6)
+            assert not torch.equal(x, data[k][0])
+
+
+def test_flat_images_under_a_policy_of_volumes_are_warned_of():
+    policy = policy_of(OpCall("flip_depth"), OpCall("invert"))
+    x = images(2, 1, 8, 8, torch.uint8)
+    with pytest.warns(UserWarning, match="flip_depth: these move volumes through their depth"):
+        assert torch.equal(PolicyTransform(policy, seed=1)(x), 255 - x)
+    with pytest.raises(InvalidValueError, match=r"torch.from_numpy\(x\)\[None, None\]"):
+        PolicyTransform(policy, seed=1)(np.zeros((32, 32, 32), np.uint8))
+
+
+def test_a_bend_of_the_grid_itself_is_the_bend_of_its_coordinates():
+    x = torch.rand(
+        2, 1, 9, 14, 11, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    )
+    draws = np.random.default_rng(6).random((2, 2, 16))
+    nudge = ("rotate_x", 1e-9)  # too little to see, enough to leave the short way
+    alone = chain(x, ("elastic_3d", 0.2), draws=draws[:, :1])
+    after = chain(x, ("elastic_3d", 0.2), nudge, draws=draws)
+    torch.testing.assert_close(alone, after, rtol=0, atol=1e-6)
+    assert (alone - x).abs().max() > 0.05
+
+
+def test_what_needs_a_depth_is_named_where_there_is_none():
+    space = load_space("medical_volumes").without(
+        [e.op for e in load_space("medical_volumes").ops if e.op != "rotate_x"]
+    )
+    with pytest.raises(InvalidValueError, match=r"and no depth \(rotate_x\)"):
+        space.restricted_to(1)

@@ -70,6 +70,8 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
     kind = event["event"]
     if kind == "data":
         return [f"Data: {event['text']}.", *(f"Note: {n}" for n in event["notices"])]
+    if kind == "left_out":
+        return [f"Note: {event['text']}"]
     if kind in {"training", "generator"}:
         told = f"{kind.capitalize()}: {event['text'].rstrip('.')}."
         return [told, *(f"Note: {n}" for n in event.get("notices", ()))]

@@ -84,7 +84,8 @@ def load_nifti_folder(
     shown = " x ".join(str(side) for side in size[is_flat:])
     notices.append(
         f"{len(volumes):,} NIfTI files were brought to {shown} and to 0..1 by their percentiles "
-        f"{_PERCENTILES[0]:g} and {_PERCENTILES[1]:g}. `--space medical` is made for such images."
+        f"{_PERCENTILES[0]:g} and {_PERCENTILES[1]:g}. Made for such images: `--space "
+        "medical`, or `medical_volumes` where voxels are then about as deep as wide."
     )
     parts = found.parts(x[:, :, 0] if is_flat else x)
     return Source(notices=tuple(notices), name=found.name, **parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from policysearch.ops.image_kernels import (
     as_rows,
     move,
 )
+from policysearch.ops.registry import op_table
 from policysearch.policy import Policy
 
 _TOP = {torch.uint8: 255.0, torch.uint16: 65535.0}
@@ -50,6 +53,8 @@ class ImageModality(TensorModality):
     def apply_chain(self, batch: Batch, drawn: Drawn, policy: Policy) -> Tensor:
         """See `TensorModality`."""
         x: Tensor = batch.x
+        if x.ndim == 4:
+            _warn_of_depth(drawn.ops)
         return apply_stages(
             x, drawn.ops, drawn.op_index, _magnitudes(drawn, x), drawn.extra, _settings(policy)
         )
@@ -106,6 +111,23 @@ MODALITY = ImageModality()
 def is_array(mask: Any) -> bool:
     """Whether a mask is numpy's."""
     return isinstance(mask, np.ndarray)
+
+
+@functools.lru_cache(maxsize=256)
+def _deep(ops: tuple[str, ...]) -> tuple[str, ...]:
+    table = op_table("image")
+    return tuple(op for op in ops if op in table and table[op].needs_depth)
+
+
+def _warn_of_depth(ops: tuple[str, ...]) -> None:
+    """Says that flat images stay as they are under operations on volumes."""
+    if deep := _deep(ops):
+        warnings.warn(
+            f"{', '.join(deep)}: these move volumes through their depth, and leave flat images as "
+            "they are. A volume is (n, C, D, H, W): x[None] of (C, D, H, W), x[None, None] of "
+            "(D, H, W).",
+            stacklevel=2,
+        )
 
 
 def _settings(policy: Policy) -> ImageSettings:

@@ -67,13 +67,13 @@ def _from_array(x: np.ndarray[Any, Any]) -> tuple[Tensor, Callable[[Tensor], Any
     _check_dtype(x.dtype.name)
     if x.ndim not in (2, 3) or 0 in x.shape:
         raise InvalidValueError(
-            f"A numpy image must be (H, W) or (H, W, C), got shape {x.shape}. "
-            "For a batch give a torch tensor (n, C, H, W)."
+            f"A numpy image must be (H, W) or (H, W, C), got shape {x.shape}. For a batch give a "
+            "torch tensor (n, C, H, W), for volumes (n, C, D, H, W)."
         )
     if x.ndim == 3 and x.shape[2] > 16:
         raise InvalidValueError(
             f"A numpy image must have its channels last, got shape {x.shape}. "
-            "Use x.transpose(1, 2, 0)."
+            "Use x.transpose(1, 2, 0); for a volume torch.from_numpy(x)[None, None]."
         )
     if not x.dtype.isnative:
         raise InvalidValueError(

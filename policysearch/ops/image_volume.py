@@ -73,7 +73,9 @@ def _warped(
             continue
         op = OpRows(stages.code[:, stage], stages.magnitude[:, stage], stages.draws[:, stage])
         name = OP_NAMES[int(op.code[0])]
-        if name in _BENDS:
+        if name == "elastic_3d" and at is None and np.array_equal(matrix, np.eye(4)):
+            at = _bent_grid(op, size, x.device)
+        elif name in _BENDS:
             at = _BENDS[name](_moved(at, matrix, size, x.device), op, size)
             matrix = np.eye(4)
         else:
@@ -105,6 +107,11 @@ def _moved(at: _Map | None, matrix: _Matrix, size: _Size, device: torch.device) 
 
 
 def _matrix(name: str, op: OpRows, size: _Size) -> _Matrix:
+    """The map of an operation; turns by +90 degrees are `rot90` about the two axes that mix.
+
+    `y_in = cos y - sin z`, `z_in = sin y + cos z` about the middle for `rotate_x`, likewise x and
+    z for `rotate_y`. `translate_z` reads m sides before; `scale_z` m > 0 from 1 / (1 + m) as far.
+    """
     m, matrix = float(op.magnitude[0]), np.eye(4)
     if name in ("rotate_x", "rotate_y"):
         axis = 1 if name == "rotate_x" else 0
@@ -152,14 +159,31 @@ def _elastic(at: _Map, op: OpRows, size: _Size) -> _Map:
 
 def _elastic_3d(at: _Map, op: OpRows, size: _Size) -> _Map:
     """Adds what a lattice of 9 x 9 x 9 points says, 3 x 3 x 3 of which move."""
-    seed = to_device((op.draws[:, 0] * 2.0**53).astype(np.int64), at[0])
-    points = (uniform_places(seed, 3 * FREE**3) * 2 - 1).view(3, FREE, FREE, FREE)
-    points = points * abs(float(op.magnitude[0]))
+    points = _points(op, at[0].device)
     weights = [
         [spline(values, side, i) for i in range(FREE)]
         for values, side in zip(at, size, strict=True)
     ]
     x, y, z = (at[axis] + size[axis] * _spread(points[axis], weights) for axis in range(3))
+    return x, y, z
+
+
+def _points(op: OpRows, device: torch.device) -> Tensor:
+    """Moves of the points as fractions of each side: along x, y, z, by place `(3, z, y, x)`."""
+    seed = torch.from_numpy((op.draws[:, 0] * 2.0**53).astype(np.int64)).to(device)
+    points = (uniform_places(seed, 3 * FREE**3) * 2 - 1).view(3, FREE, FREE, FREE)
+    return points * abs(float(op.magnitude[0]))
+
+
+def _bent_grid(op: OpRows, size: _Size, device: torch.device) -> _Map:
+    """`_elastic_3d` of the voxels themselves: weights need only be known along each axis."""
+    grid = _moved(None, np.eye(4), size, device)
+    along = []
+    for side in size:
+        places = torch.arange(side, device=device, dtype=torch.float64) + 0.5
+        along.append(torch.stack([spline(places, side, i) for i in range(FREE)]))
+    moves = torch.einsum("akji,ix,jy,kz->azyx", _points(op, device), *along).flatten(2)
+    x, y, z = (grid[axis] + size[axis] * moves[None, axis] for axis in range(3))
     return x, y, z
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -105,7 +105,16 @@ class DatasetProblem:
             )
         train = self.splits.final.train
         left = space.restricted_to(train.n_channels, is_deep=train.is_deep)
+        deep = [e.op for e in space.ops if e not in left.ops and space.spec(e.op).needs_depth]
+        if deep:
+            self._leave_out(deep, "these images are flat, and have no depth to move through.")
         return self._with_generator(left.for_classes(train.counts().tolist()))
+
+    def _leave_out(self, ops: Sequence[str], reason: str) -> None:
+        self.left_out |= dict.fromkeys(ops, reason)
+        are = "is" if len(ops) == 1 else "are"
+        text = f"{', '.join(ops)} {are} left out: {reason}"
+        self._progress({"event": "left_out", "text": text})
 
     def _with_generator(self, space: SearchSpace) -> SearchSpace:
         """Drops operations that want more of the generator than it gives on the search data."""
@@ -127,10 +136,7 @@ class DatasetProblem:
                 wrong, reason = tuple({"latent_mix"} & set(ops)), f"'{name}' has no latents."
         if not wrong:
             return space
-        self.left_out = dict.fromkeys(wrong, reason)
-        are = "is" if len(wrong) == 1 else "are"
-        text = f"{', '.join(wrong)} {are} left out: {reason}"
-        self._progress({"event": "generator", "text": text})
+        self._leave_out(wrong, reason)
         return space.without(wrong)
 
     @property
