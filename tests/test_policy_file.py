@@ -387,7 +387,7 @@ def test_a_huge_file_is_answered_fast_and_in_few_words(tmp_path, text, problem):
     assert time.process_time() - started < FAST_SECONDS
     assert any(problem in text for text in problems)
     assert len(problems) <= 21
-    assert all(len(text) < 600 for text in problems)
+    assert all(len(text) < 700 for text in problems)  # one lists all operations
 
 
 def test_a_file_of_a_hundred_megabytes_is_not_even_read(tmp_path):
