@@ -345,12 +345,9 @@ class PolicyTransform(torch.nn.Module):
         return dataclasses.replace(batch, settings=settings), restore
 
     def _take_in_one(self, sample: Any, target: Any) -> tuple[Batch, Restore]:
-        """A single sample; of images, one of four axes is a volume `(C, D, H, W)`."""
-        is_volume = self.policy.modality == "image" and getattr(sample, "ndim", 0) == 4
-        if not (is_volume and isinstance(sample, torch.Tensor)):
-            return self._take_in(sample, y=target)
-        batch, restore = self._take_in(sample[None], y=target)
-        return batch, lambda out: restore(out)[0]
+        one, undo = self._modality.one(sample)
+        batch, restore = self._take_in(one, y=target)
+        return batch, lambda out: undo(restore(out))
 
     @property
     def _shares_targets(self) -> bool:

@@ -176,8 +176,10 @@ def tell_result(verdict: dict[str, Any], where: Path, *, is_quiet: bool) -> None
         emit_verdict(verdict, f"chosen {rung}" if has_choice else "the first policy")
         emit()
     emit_paragraph(verdict["sentence"])
-    for op, reason in verdict.get("left_out", {}).items():
-        say(f"Left out of the search: {op}. {escaped_line(reason)}")
+    reasons = verdict.get("left_out", {})
+    for reason in dict.fromkeys(reasons.values()):
+        ops = ", ".join(op for op, why in reasons.items() if why == reason)
+        say(f"Left out of the search: {ops}: {escaped_line(reason)}")
     has_policy = (where / "policy.json").exists()
     if is_quiet:
         emit(f"{place}/policy.json" if has_policy else f"{place}/verdict.json")

@@ -69,6 +69,10 @@ class Modality(abc.ABC):
 
     bounds: tuple[float | None, float | None] = (None, None)
 
+    def one(self, x: Any) -> tuple[Any, Restore]:
+        """A single sample as `take_in` knows one, with the function that undoes that."""
+        return x, lambda out: out
+
     @abc.abstractmethod
     def take_in(self, x: Any, lengths: Any = None, y: Any = None) -> tuple[Batch, Restore]:
         """Turns one sample, or many, into a batch, with the function that turns it back.

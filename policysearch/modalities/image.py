@@ -39,6 +39,12 @@ class ImageModality(TensorModality):
 
     bounds = (0.0, 1.0)
 
+    def one(self, x: Any) -> tuple[Any, Restore]:
+        """A tensor of four axes is a volume `(C, D, H, W)` (see `Modality`)."""
+        if isinstance(x, Tensor) and x.ndim == 4:
+            return x[None], lambda out: out[0]
+        return super().one(x)
+
     def take_in(
         self,
         x: Any,

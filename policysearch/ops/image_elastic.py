@@ -18,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,8 @@ DEEP = np.array([OP_CODE[s.name] for s in op_table("image").values() if s.needs_
 MOVING = np.array(sorted({*(OP_CODE[n] for n in image_geometry.OPS), _ELASTIC, *DEEP.tolist()}))
 #: Those that all their neighbours are resampled with.
 _COMPOSED = np.array([_ELASTIC, *DEEP.tolist()])
-#: Added before fractions are dropped, so that float32 rounding does not turn 200 into 199.
-BELOW_LEVEL = 2.0**-8
+# Added before fractions are dropped, so that float32 rounding does not turn 200 into 199.
+_BELOW_LEVEL = 2.0**-8
 
 _Map = tuple[Tensor, Tensor]
 
@@ -138,7 +139,7 @@ def warp(x: Tensor, stages: OpRows, runs: Runs, last: int, settings: ImageSettin
             size = (width, height)
             moved = displaced(here, op, size) if is_elastic else _mapped(here, op, size)
             at_x[place], at_y[place] = moved
-    return _resampled(x, at_x, at_y, settings)
+    return resampled(x, (at_x, at_y), settings)
 
 
 def _mapped(at: _Map, op: OpRows, size: tuple[int, int]) -> _Map:
@@ -173,20 +174,29 @@ def spline(values: Tensor, side: int, point: int) -> Tensor:
     return torch.where(t < 1, near, far)
 
 
-def _resampled(x: Tensor, at_x: Tensor, at_y: Tensor, settings: ImageSettings) -> Tensor:
-    n, channels, height, width = x.shape
-    is_outside = ((at_x < 0) | (at_x >= width) | (at_y < 0) | (at_y >= height))[:, None]
+def resampled(x: Tensor, at: Sequence[Tensor], settings: ImageSettings) -> Tensor:
+    """Reads images `(n, C, H, W)` or volumes `(n, C, D, H, W)` at coordinates x, y and z.
+
+    Args:
+      x: Any dtype where the interpolation is nearest.
+      at: For each axis, x first, `(n, H, W)` or `(n, D, H, W)`: pixel centres at halves.
+      settings: Interpolation and fill.
+    """
+    sides = x.shape[:1:-1]
+    outside = [(values < 0) | (values >= side) for values, side in zip(at, sides, strict=True)]
+    is_outside = torch.stack(outside).any(dim=0)[:, None]
+    fill = fill_value(x, settings.fill)
     if settings.interpolation == "nearest":
-        column = at_x.floor().long().clamp_(0, width - 1)
-        row = at_y.floor().long().clamp_(0, height - 1)
-        index = (row * width + column).view(n, 1, -1).expand(n, channels, height * width)
-        out = x.flatten(2).gather(2, index).view(x.shape)
-        return out.masked_fill_(is_outside, fill_value(x, settings.fill))
+        index = torch.zeros_like(at[0], dtype=torch.int64)
+        for values, side in zip(reversed(at), reversed(sides), strict=True):
+            index = index * side + values.floor().long().clamp_(0, side - 1)
+        index = index.flatten(1)[:, None].expand(-1, x.shape[1], -1)
+        return x.flatten(2).gather(2, index).view(x.shape).masked_fill_(is_outside, fill)
     values = working(x)
-    grid = torch.stack((at_x * (2 / width) - 1, at_y * (2 / height) - 1), dim=-1)
+    grid = torch.stack([v * (2 / side) - 1 for v, side in zip(at, sides, strict=True)], dim=-1)
     out = torch.nn.functional.grid_sample(
         values, grid.to(values.dtype), "bilinear", padding_mode="border", align_corners=False
     )
     if x.dtype == torch.uint8:
-        out = out.add_(BELOW_LEVEL)
-    return truncated(out, x).masked_fill_(is_outside, fill_value(x, settings.fill))
+        out = out.add_(_BELOW_LEVEL)
+    return truncated(out, x).masked_fill_(is_outside, fill)

@@ -23,15 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policysearch.ops import image_geometry
-from policysearch.ops.image_elastic import BELOW_LEVEL, FREE, Runs, displaced, spline
+from policysearch.ops.image_elastic import FREE, Runs, displaced, resampled, spline
 from policysearch.ops.kernel import (
     OP_NAMES,
     ImageSettings,
     OpRows,
     fill_value,
     to_device,
-    truncated,
-    working,
 )
 from policysearch.ops.noise import uniform_places
 
@@ -82,7 +80,8 @@ def _warped(
             matrix = _matrix(name, op, size) @ matrix
     if at is None and _is_whole(matrix):
         return _shifted(x, matrix, fill_value(x, settings.fill))
-    return _resampled(x, _moved(at, matrix, size, x.device), settings)
+    places = _moved(at, matrix, size, x.device)
+    return resampled(x, [values.view(1, depth, height, width) for values in places], settings)
 
 
 def _moved(at: _Map | None, matrix: _Matrix, size: _Size, device: torch.device) -> _Map:
@@ -201,31 +200,3 @@ _BENDS: dict[str, Callable[[_Map, OpRows, _Size], _Map]] = {
     "elastic": _elastic,
     "elastic_3d": _elastic_3d,
 }
-
-
-def _resampled(x: Tensor, at: _Map, settings: ImageSettings) -> Tensor:
-    channels, depth, height, width = x.shape[1:]
-    size = (width, height, depth)
-    is_outside = torch.stack(
-        [(values < 0) | (values >= side) for values, side in zip(at, size, strict=True)]
-    ).any(dim=0)
-    is_outside = is_outside.view(1, 1, depth, height, width)
-    fill = fill_value(x, settings.fill)
-    if settings.interpolation == "nearest":
-        column, row, level = (
-            values.floor().long().clamp_(0, side - 1)
-            for values, side in zip(at, size, strict=True)
-        )
-        index = ((level * height + row) * width + column).view(1, 1, -1)
-        out = x.flatten(2).gather(2, index.expand(1, channels, -1)).view(x.shape)
-        return out.masked_fill_(is_outside, fill)
-    values = working(x)
-    grid = torch.stack(
-        [values * (2 / side) - 1 for values, side in zip(at, size, strict=True)], dim=-1
-    ).view(1, depth, height, width, 3)
-    out = torch.nn.functional.grid_sample(
-        values, grid.to(values.dtype), "bilinear", padding_mode="border", align_corners=False
-    )
-    if x.dtype == torch.uint8:
-        out = out.add_(BELOW_LEVEL)
-    return truncated(out, x).masked_fill_(is_outside, fill)
