@@ -6,6 +6,7 @@ import torch
 from contracts.op_contract import as_float, images, plan
 
 from policysearch.baselines import baseline_policies
+from policysearch.config import SearchConfig
 from policysearch.errors import InvalidValueError
 from policysearch.loading import AugmentedDataset
 from policysearch.ops import image_color, image_table
@@ -15,6 +16,7 @@ from policysearch.ops.kernel import OP_CODE
 from policysearch.ops.registry import op_table
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.space_yaml import load_space
+from policysearch.study import Study
 from policysearch.transform import PolicyTransform, load_policy
 
 NAMES = list(op_table("image"))
@@ -187,6 +189,15 @@ def test_a_volume_half_as_deep_lies_between_black_slices(how):
     assert not y[:, :, [0, 1, 6, 7]].any()
 
 
+def test_moves_of_a_chain_are_made_in_their_order():
+    x = torch.from_numpy(CUBE)
+    y = chain(x, ("rotate_x", 90.0), ("rotate_y", 90.0), ("flip_depth", 0.0), ("rotate", 90.0))
+    expected = x.rot90(1, (2, 3)).rot90(1, (2, 4)).flip(2).rot90(1, (3, 4))
+    assert torch.equal(y, expected)
+    turned_back = chain(x, ("rotate_y", 90.0), ("rotate_x", 90.0))
+    assert torch.equal(turned_back, x.rot90(1, (2, 4)).rot90(1, (2, 3)))
+
+
 def test_a_turn_through_the_depth_agrees_with_scipy():
     from scipy import ndimage
 
@@ -307,3 +318,14 @@ def test_what_needs_a_depth_is_named_where_there_is_none():
     )
     with pytest.raises(InvalidValueError, match=r"and no depth \(rotate_x\)"):
         space.restricted_to(1)
+
+
+def test_a_search_of_flat_images_says_what_needs_a_depth_and_is_left_out():
+    told = []
+    config = SearchConfig(data="digits", train_size=60, space="medical_volumes")
+    study = Study(config, told.append)
+    assert not {entry.op for entry in study.space.ops} & set(DEEP)
+    notes = [event["text"] for event in told if event["event"] == "left_out"]
+    assert len(notes) == 1
+    assert notes[0].startswith("rotate_x, rotate_y, scale_z, translate_z, elastic_3d are left out")
+    assert set(study.problem.left_out) == set(DEEP) - {"flip_depth"}
