@@ -32,6 +32,7 @@ from machine import machine
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from policysearch.data.splits import DEFAULT_FOLDS, FOLDS_UP_TO
 from policysearch.proxies.image import ImageProxyConfig, build_network
 from policysearch.run import now, versions
 
@@ -210,7 +211,7 @@ def main() -> None:
             rates = {n: r["trainings_per_minute"] for n, r in result["processes"].items()}
             best = max(rates, key=rates.__getitem__)
         if "search" in wanted:
-            n_folds = 3 if args.train_size <= 500 else 1
+            n_folds = DEFAULT_FOLDS if args.train_size <= FOLDS_UP_TO else 1
             n_trials = int(np.ceil(args.trainings / n_folds))
             words = [*common, "--trials", str(max(4, n_trials)), "--workers", str(best)]
             words += ["--verdict-seeds", "2"] if args.quick else []

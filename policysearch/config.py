@@ -155,7 +155,7 @@ class SearchConfig(BaseModel):
     strategy: Literal[
         "screened", "calibrated", "pbt", "random", "fast-autoaugment", "deepaugment"
     ] = "calibrated"
-    trials: Count = 24
+    trials: Count = 18
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
     threads: Annotated[int, Field(ge=1, le=1024)] = 1

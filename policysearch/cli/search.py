@@ -59,7 +59,7 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="Refines what screening found.",
 )
-@click.option("--trials", type=int, default=24, show_default=True, help="Policies to try.")
+@click.option("--trials", type=int, default=18, show_default=True, help="Policies to try.")
 @click.option("--budget", type=Duration(), help="Wall time of the whole run, such as 10m.")
 @click.option("--search-epochs", type=int, help="Epochs of a training in the search.")
 @click.option("--candidates", type=int, default=6, show_default=True, help="To be confirmed.")

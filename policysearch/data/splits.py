@@ -25,7 +25,7 @@ from policysearch.seeding import derive_seed
 Indices = NDArray[np.int64]
 Fold = tuple[Indices, Indices]
 
-FOLDS_UP_TO = 500
+FOLDS_UP_TO = 2_000
 DEFAULT_FOLDS = 3
 DEFAULT_VAL_SHARE = 0.25
 
@@ -123,7 +123,7 @@ def make_splits(
       seed: Decides every draw.
       train_size: Size of a stratified training subset, validation included; `None` takes all.
       val_share: Share of the training data held out once for validation, in (0, 1); `None` gives
-        K folds up to 500 samples and one split of 0.25 beyond.
+        K folds up to 2,000 samples and one split of 0.25 beyond.
       test_share: Share held out for the test when the source has no test split, in (0, 1).
       n_folds: Number of folds, at least 2; `None` chooses. Not together with `val_share`.
       n_confirm: Seeds of the confirmation, each with folds of its own; `None`: enough for six

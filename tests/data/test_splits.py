@@ -77,13 +77,13 @@ def test_small_training_sets_get_three_stratified_folds():
 
 
 def test_large_training_sets_get_one_split_of_a_quarter():
-    source = Source(samples(balanced(2000)), test=samples(balanced(20)))
+    source = Source(samples(balanced(2400)), test=samples(balanced(20)))
     ((kept, val),) = make_splits(source, seed=0).search.folds
-    assert (len(kept), len(val)) == (1500, 500)
-    assert np.bincount(source.train.y[val]).tolist() == [125] * 4
+    assert (len(kept), len(val)) == (1800, 600)
+    assert np.bincount(source.train.y[val]).tolist() == [150] * 4
     assert not set(kept) & set(val)
-    assert len(make_splits(source, seed=0, train_size=500).search.folds) == 3
-    assert len(make_splits(source, seed=0, train_size=501).search.folds) == 1
+    assert len(make_splits(source, seed=0, train_size=2000).search.folds) == 3
+    assert len(make_splits(source, seed=0, train_size=2001).search.folds) == 1
 
 
 def test_validation_can_be_chosen():
