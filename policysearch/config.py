@@ -155,7 +155,7 @@ class SearchConfig(BaseModel):
     strategy: Literal[
         "screened", "calibrated", "pbt", "random", "fast-autoaugment", "deepaugment"
     ] = "calibrated"
-    trials: Count = 18
+    trials: Count = 16
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=1, le=4096)] = Field(default_factory=usable_cores)
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -181,7 +181,7 @@ class SearchConfig(BaseModel):
     epochs: Count | None = None
     search_epochs: Count | None = None
     search_anyway: bool = False
-    candidates: Annotated[int, Field(ge=1, le=1000)] = 6
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 4
     confirm_seeds: Annotated[int, Field(ge=1, le=1000)] | None = None
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"] = (
         "accuracy"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from policysearch.trial import Trial
 
 #: Trials that must be visible before any trial is pruned.
-MIN_TRIALS_TO_PRUNE = 10
+MIN_TRIALS_TO_PRUNE = 5
 
 
 class MedianPruning:
@@ -62,7 +62,7 @@ class ReportPruning:
             if trial.score is not None and trial.outcome.reports:
                 bisect.insort(self._ends, trial.outcome.reports[-1][0])
         self._n_seen = len(history)
-        if len(self._ends) < MIN_TRIALS_TO_PRUNE // 2:
+        if len(self._ends) < MIN_TRIALS_TO_PRUNE:
             return {}
         end = _median(self._ends)
         return {

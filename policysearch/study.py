@@ -146,7 +146,7 @@ class Study:
                 return self._end_without_search(run, room, self._told_of_ops(confirmation))
             self._seconds = self._seconds or confirmation.training_seconds()
             cost = self._cost(run)
-            known = Known(confirmation.calibration, cost)
+            known = Known(confirmation.calibration, cost, (room.best, self.baselines[room.best]))
             trials = self._search(run, engines.of("search"), stop, known)
             selection = confirmation.run_candidates(engines.of("confirm"), trials)
             self.progress({"event": "selected", **self._told(selection)})

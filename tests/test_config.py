@@ -47,7 +47,7 @@ def test_defaults_are_written_down(tmp_path):
     """A later version with other defaults goes on as the run was started."""
     write_config(tmp_path / "config.yaml", make_config({"data": "digits"}))
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert written["trials"] == 18
+    assert written["trials"] == 16
     assert written["lookback"] == max(4, 2 * usable_cores())
 
 

@@ -58,7 +58,7 @@ def reported(number, *scores, state="complete", every=1):
 
 def test_reports_are_compared_at_equal_steps_in_the_second_half_but_not_at_the_end():
     history = [reported(i, *[i] * 9, every=10) for i in range(11)]
-    assert ReportPruning().thresholds(history[:9]) == {}
+    assert ReportPruning().thresholds(history[: MIN_TRIALS_TO_PRUNE - 1]) == {}
     assert ReportPruning().thresholds(history) == dict.fromkeys((40, 50, 60, 70), 5.0)
 
 

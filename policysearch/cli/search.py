@@ -59,10 +59,10 @@ from policysearch.cli.run_options import (
     show_default=True,
     help="Refines what screening found.",
 )
-@click.option("--trials", type=int, default=18, show_default=True, help="Policies to try.")
+@click.option("--trials", type=int, default=16, show_default=True, help="Policies to try.")
 @click.option("--budget", type=Duration(), help="Wall time of the whole run, such as 10m.")
 @click.option("--search-epochs", type=int, help="Epochs of a training in the search.")
-@click.option("--candidates", type=int, default=6, show_default=True, help="To be confirmed.")
+@click.option("--candidates", type=int, default=4, show_default=True, help="To be confirmed.")
 @click.option("--confirm-seeds", type=int, help="Fresh seeds.  [default: for 6 trainings]")
 @click.option("--lookback", type=int, help="Trials that may be unknown when one is suggested.")
 @click.option(

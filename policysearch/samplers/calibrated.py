@@ -1,11 +1,12 @@
 """The default search: designs from a calibration, led by a model of all of them.
 
 1. *Warm start*: the policies that every later score is compared with.
-2. *Designs* spread over shares of the accuracy and layouts (`layouts`).
-3. *Model*: a Gaussian process over the designs (`response`) says which one promises the largest
+2. *Capped*: the best search-free policy, its ops cut to what these data bear.
+3. *Designs* spread over shares of the accuracy and layouts (`layouts`).
+4. *Model*: a Gaussian process over the designs (`response`) says which one promises the largest
    improvement on what is believed of the best.
-4. *Variations* of the best of these, in a space with a schedule or rare classes (`variations`).
-5. *Refinement* of a longer search: the inner sampler, at first every other time beside the model.
+5. *Variations* of the best of these, in a space with a schedule or rare classes (`variations`).
+6. *Refinement* of a longer search: the inner sampler, at first every other time beside the model.
    A very long one is refined alone: there are some hundred designs, and what the model costs grows
    with the cube of those tried.
 
@@ -35,6 +36,8 @@ from policysearch.trial import Suggestion, Trial
 #: Trials that the model leads before the inner sampler takes turns with it, and trials after
 #: which that does all.
 N_LED, MAX_LED = 24, 200
+#: Shares of the accuracy that every op of a capped policy must leave.
+CAPPED_SHARES = (0.9, 0.65)
 #: Turns of trials: so many that follow one another never choose the same design.
 MAX_TURNS = 16
 
@@ -50,6 +53,7 @@ class CalibratedSampler:
       seed: Of the order of designs.
       cost: Tells what a policy costs, where that is an objective: a design then promises what it
         improves on the best that is no dearer.
+      best: Name and policy of the best search-free one; `None`: not known.
     """
 
     def __init__(
@@ -60,12 +64,15 @@ class CalibratedSampler:
         inner: Sampler,
         seed: int = 0,
         cost: PolicyCost | None = None,
+        best: tuple[str, Policy] | None = None,
     ) -> None:
         self._space = space
-        self._warm = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
         self._inner = inner
         self._cost = cost
         self._designer = Designer(space, calibration)
+        self._given = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
+        if best is not None:
+            self._given += self._capped(*best)
         self._n_varied = len(variations_of(space))
         self._first = first_designs(self._designer)
         known = set(self._first)
@@ -75,9 +82,9 @@ class CalibratedSampler:
 
     def suggest(self, number: int, history: Sequence[Trial]) -> Suggestion:
         """Suggests the policy of trial `number` (see `Sampler`)."""
-        index = number - len(self._warm)
+        index = number - len(self._given)
         if index < 0:
-            return self._warm[number]
+            return self._given[number]
         if index < len(self._first):
             return self._suggestion(self._first[index], "design") or self._refined(number, history)
         index -= len(self._first)
@@ -88,6 +95,15 @@ class CalibratedSampler:
         if index < N_LED or (index % 2 == 0 and index < MAX_LED):
             return self._led(number, history) or self._refined(number, history)
         return self._refined(number, history)
+
+    def _capped(self, name: str, policy: Policy) -> list[Suggestion]:
+        """The policy with its ops cut, where that changes anything, each result once."""
+        found: dict[Policy, Suggestion] = {}
+        for share in CAPPED_SHARES:
+            capped = self._designer.capped(policy, share)
+            if capped is not None and capped not in (policy, *found):
+                found[capped] = Suggestion(capped, f"capped:{name} @{share:g}")
+        return list(found.values())
 
     def _led(self, number: int, history: Sequence[Trial]) -> Suggestion | None:
         """The design of this turn that promises most; `None` when there is none."""

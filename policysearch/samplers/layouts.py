@@ -15,13 +15,14 @@ of three or four dimensions in place of fifty, whatever the ops are.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policysearch.ops.registry import op_table
 from policysearch.policy import OpCall, Policy, Stage, SubPolicy
 from policysearch.samplers.calibration import Calibration
-from policysearch.space import SearchSpace
+from policysearch.space import OpRange, SearchSpace
 
 #: Families of ops that move the parts of a sample; the others change values in place.
 MOVING = frozenset({"geometry", "time", "word"})
@@ -146,6 +147,41 @@ class Designer:
         stages += [Stage(choices) for choices in drawn]
         return self._space.policy((SubPolicy(tuple(stages)),)) if stages else None
 
+    def capped(self, policy: Policy, share: float) -> Policy | None:
+        """The policy with every op cut to the level that a design of this share holds.
+
+        Ops that are in no such design are left out; those that are not in the space, or have
+        another unit there, stay. `None` where nothing is left.
+        """
+        levels = self.levels(share)
+        entries = {entry.op: entry for entry in self._space.ops}
+
+        def capped_call(call: OpCall) -> OpCall | None:
+            entry = entries.get(call.op)
+            if entry is None:
+                return call
+            if call.op not in levels:
+                return None
+            unit = self._space.spec(call.op).unit
+            if (call.unit or unit) != (entry.unit or unit):
+                return call
+            return _cut(call, entry.call(levels[call.op], is_range=False), entry)
+
+        subs = []
+        for sub in policy.sub_policies:
+            drawn = (
+                tuple(cut for call in stage.choices if (cut := capped_call(call)))
+                for stage in sub.stages
+            )
+            stages = tuple(
+                dataclasses.replace(stage, choices=choices)
+                for stage, choices in zip(sub.stages, drawn, strict=True)
+                if choices
+            )
+            if stages:
+                subs.append(dataclasses.replace(sub, stages=stages))
+        return dataclasses.replace(policy, sub_policies=tuple(subs)) if subs else None
+
     def levels(self, share: float) -> dict[str, float]:
         """Largest level of each op that a design of this share holds."""
         if self._calibration is None:
@@ -161,6 +197,16 @@ class Designer:
             for entry in self._space.ops
             if entry.op in borne and entry.low is None and entry.op in self._moving
         )
+
+
+def _cut(call: OpCall, limit: OpCall, entry: OpRange) -> OpCall:
+    """A call whose magnitudes go no further than a limit."""
+    if call.low is None or call.high is None or limit.high is None:
+        return call
+    is_falling = entry.low is not None and entry.high is not None and entry.low > entry.high
+    nearer = max if is_falling else min
+    low, high = nearer(call.low, limit.high), nearer(call.high, limit.high)
+    return dataclasses.replace(call, low=low, high=high)
 
 
 #: Shares of the accuracy in the order of trying, and the layouts that each is tried with first.

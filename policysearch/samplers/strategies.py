@@ -29,10 +29,12 @@ class Known:
     Attributes:
       calibration: What networks without augmentation say of single ops; `None`: not known.
       cost: Tells what a policy costs, where that is an objective beside the score.
+      best: Name and policy of the best search-free one; `None`: not known.
     """
 
     calibration: Calibration | None = None
     cost: PolicyCost | None = None
+    best: tuple[str, Policy] | None = None
 
 
 NOTHING_KNOWN = Known()
@@ -98,7 +100,13 @@ def _calibrated(plan: Plan) -> Sampler:
     inner = _optuna(plan, plan.algorithm)
     known = plan.known
     return CalibratedSampler(
-        plan.space, known.calibration, plan.warm_start, inner, plan.seed, known.cost
+        plan.space,
+        known.calibration,
+        plan.warm_start,
+        inner,
+        plan.seed,
+        known.cost,
+        known.best,
     )
 
 

@@ -8,8 +8,9 @@ from contracts.sampler_contract import SPACES, SamplerContract, play
 from samplers.test_calibration import KEPT, answers
 
 from policysearch.baselines import baseline_policies
+from policysearch.policy import Stage, SubPolicy
 from policysearch.samplers.calibrated import MAX_LED, N_LED, CalibratedSampler
-from policysearch.samplers.calibration import calibration_of
+from policysearch.samplers.calibration import Calibration, Reading, calibration_of
 from policysearch.samplers.layouts import (
     Design,
     Designer,
@@ -109,6 +110,59 @@ def test_a_share_that_leaves_no_op_makes_no_policy():
     assert Designer(SPACE, nothing).policy(Design(Layout(2), 0.99)) is None
     trials = play(sampler(calibration=nothing), 30)
     assert len(trials) == 30
+
+
+def best_sampler(best, space=SPACE, calibration=CALIBRATION):
+    inner = OptunaSampler(space, 0, "random")
+    return CalibratedSampler(space, calibration, NONE, inner, best=("best", best))
+
+
+def test_the_best_search_free_policy_is_tried_first_with_its_ops_cut_to_what_the_data_bear():
+    best = baseline_policies(SPACE, 8)["trivialaugment"]
+    trials = play(best_sampler(best), 4)
+    origins = [trial.suggestion.origin for trial in trials]
+    assert origins[:3] == ["warm:none", "capped:best @0.9", "capped:best @0.65"]
+    assert origins[3].startswith("design:")
+    for trial, share in zip(trials[1:3], (0.9, 0.65), strict=True):
+        levels = CALIBRATION.levels(share)
+        before, after = calls_of(best)[0], calls_of(trial.suggestion.policy)[0]
+        inside = {entry.op: entry for entry in SPACE.ops}
+        assert after.keys() == {op for op in before if op in levels or op not in inside}
+        assert "identity" in after
+        for op, call in after.items():
+            if call.unit == "px" or op not in inside:  # the space translates by fractions
+                assert call == before[op]
+            elif call.high is not None:
+                limit = inside[op].call(levels[op], is_range=False).high
+                assert call.high == min(before[op].high, limit)
+    assert trials[1].suggestion.policy != trials[2].suggestion.policy
+
+
+def test_a_policy_that_the_data_bear_as_it_is_is_not_tried_again():
+    for best in (NONE["none"], Designer(SPACE, CALIBRATION).policy(Design(Layout(2), 0.95))):
+        origins = [trial.suggestion.origin for trial in play(best_sampler(best), 3)]
+        assert origins[0] == "warm:none"
+        assert all(origin.startswith("design:") for origin in origins[1:])
+
+
+def test_of_a_policy_of_which_nothing_is_borne_nothing_is_left():
+    nothing = calibration_of(
+        [answers({op.op: dict.fromkeys(["0.25", "0.5", "0.75", "1"], 0.01) for op in SPACE.ops})]
+    )
+    best = Designer(SPACE, CALIBRATION).policy(Design(Layout(2), 0.8))
+    assert Designer(SPACE, nothing).capped(best, 0.9) is None
+
+
+def test_ops_whose_strength_rises_as_the_number_falls_are_cut_from_below():
+    space = load_space("opwise", "audio")
+    entry = next(e for e in space.ops if e.low is not None and e.low > e.high)
+    best = space.policy((SubPolicy((Stage((entry.full(),)),)),))
+    kept = {0.25: 1.0, 0.5: 0.9, 0.75: 0.5, 1.0: 0.2}
+    curve = tuple(Reading(level, share, 0.5, {}) for level, share in kept.items())
+    found = Calibration({entry.op: curve}, 0.8, 0.5)
+    [[after]] = [list(s.values()) for s in calls_of(Designer(space, found).capped(best, 0.9))]
+    assert after.high == entry.low
+    assert after.low == pytest.approx((entry.low + entry.high) / 2)
 
 
 def valued(share=0.6, moving=1, changing=2, noise=0.0, seed=0):
