@@ -53,7 +53,8 @@ class CalibratedSampler:
       seed: Of the order of designs.
       cost: Tells what a policy costs, where that is an objective: a design then promises what it
         improves on the best that is no dearer.
-      best: Name and policy of the best search-free one; `None`: not known.
+      best: Name and policy of the best search-free one; `None`: not known. Without a calibration
+        nobody knows where to cut it.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class CalibratedSampler:
         self._cost = cost
         self._designer = Designer(space, calibration)
         self._given = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
-        if best is not None:
+        if best is not None and calibration is not None:
             self._given += self._capped(*best)
         self._n_varied = len(variations_of(space))
         self._first = first_designs(self._designer)

@@ -143,6 +143,9 @@ def test_a_policy_that_the_data_bear_as_it_is_is_not_tried_again():
         origins = [trial.suggestion.origin for trial in play(best_sampler(best), 3)]
         assert origins[0] == "warm:none"
         assert all(origin.startswith("design:") for origin in origins[1:])
+    best = baseline_policies(SPACE, 8)["trivialaugment"]
+    origins = [trial.suggestion.origin for trial in play(best_sampler(best, calibration=None), 3)]
+    assert origins[1].startswith("design:")
 
 
 def test_of_a_policy_of_which_nothing_is_borne_nothing_is_left():
