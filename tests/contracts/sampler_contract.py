@@ -102,15 +102,16 @@ class SamplerContract:
     def test_same_arguments_give_the_same_suggestion_from_a_new_sampler(self, searches):
         """Also of a sampler that has not grown with the history: that of a resumed run."""
         for space, trials in searches:
-            for number in (0, 3, 11, 12, 25, self.N - 1):
+            for number in (0, 3, 11, 12, min(25, self.N - 2), self.N - 1):
                 sampler = self.make_sampler(space, 5)
                 again = sampler.suggest(number, visible(trials, number, 4))
                 assert again == trials[number].suggestion, number
 
     def test_same_arguments_give_the_same_suggestion_from_a_used_sampler(self, searches):
+        middle = min(25, self.N - 2)
         for space, trials in searches:
             sampler = self.make_sampler(space, 5)
-            for number in (self.N - 1, 12, 25, 25, 0):
+            for number in (self.N - 1, 12, middle, middle, 0):
                 again = sampler.suggest(number, visible(trials, number, 4))
                 assert again == trials[number].suggestion, number
 
