@@ -28,6 +28,7 @@ class Session:
         seconds: float = 0.0,
         fault_at: int | None = None,
         fault=driver.kill_after_appends,
+        main=driver.main,
     ):
         self.log = folder / "log"
         with warnings.catch_warnings():
@@ -44,7 +45,7 @@ class Session:
             os.setsid()
             if fault_at is not None:
                 fault(fault_at)
-            driver.main(out, folder, seconds)
+            main(out, folder, seconds)
             code = 0
         except BaseException:
             unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)

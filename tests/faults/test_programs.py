@@ -2,35 +2,35 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
-import yaml
-from faults.sessions import recorded, result_of
+from faults.driver import silent
+from faults.sessions import Session, recorded, result_of
 from own_trainings import SETTINGS, command, noted, write_training
 from processes import gone_within
 
+from policysearch import study
+from policysearch.config import make_config
+
 SETTINGS_SLOW = SETTINGS | {"objective": "command", "command": command(0.12)}
-SEARCH = (
-    "import sys, yaml; from pathlib import Path; from policysearch import study; "
-    "from policysearch.config import make_config; out = Path('run'); silent = lambda event: None; "
-    "(study.resume(out, silent) if (out / 'config.yaml').exists() else "
-    "study.search(make_config(yaml.safe_load(sys.argv[1])), out, silent))"
-)
+
+
+def drive(out, folder, _):
+    os.chdir(folder)
+    if (out / "config.yaml").exists():
+        study.resume(out, silent)
+    else:
+        study.search(make_config(SETTINGS_SLOW), out, silent)
 
 
 def session(folder):
-    return subprocess.Popen(
-        [sys.executable, "-c", SEARCH, yaml.safe_dump(SETTINGS_SLOW)], cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    return Session(folder / "run", folder, main=drive)
 
 
-def ended(process) -> int:
-    _, words = process.communicate(timeout=120)
-    assert process.returncode in (0, -signal.SIGKILL, -signal.SIGINT, 1), words
-    return process.returncode
+def ended(session) -> int:
+    code = session.wait()
+    assert code in (0, -signal.SIGKILL, -signal.SIGINT, 1), session.log.read_text()
+    return code
 
 
 def wait_for(folder, n):
@@ -49,10 +49,10 @@ def test_killed_or_stopped_while_programs_run_it_leaves_none_and_goes_on(tmp_pat
     for n_new, number in ((3, signal.SIGKILL), (4, signal.SIGINT), (8, signal.SIGKILL)):
         process = session(killed)
         wait_for(killed, len(noted(killed)) + n_new)
-        process.send_signal(number)
+        process.kill(number)
         if number == signal.SIGINT:
             time.sleep(0.05)
-            process.send_signal(number)  # twice: at once
+            process.kill(number)  # twice: at once
         assert ended(process) != 0
         assert gone_within(5, *(pid for _, pid in noted(killed)))
     assert ended(session(killed)) == 0
