@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from faults.sessions import recorded, result_of
 from own_trainings import SETTINGS, command, noted, write_training
 
 import policysearch
-from policysearch import study
+from policysearch import cli, study
 from policysearch.baselines import BASELINES
 from policysearch.comparison import compare
 from policysearch.config import make_config
@@ -82,15 +83,19 @@ def cut(out, n):
         (out / name).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("make", [function, program], ids=["function", "command"])
-def test_an_interrupted_run_goes_on_and_a_changed_training_is_refused(tmp_path, monkeypatch, make):
-    out = ran(tmp_path, make())
+def test_an_interrupted_run_goes_on_and_a_changed_training_is_refused(
+    tmp_path, monkeypatch, finished
+):
+    settings, out = finished
+    is_function = settings["objective"] == "function"
+    shutil.copytree(out.parent, tmp_path, dirs_exist_ok=True)
+    out = tmp_path / out.name
     whole, n_before = result_of(out), len(noted(tmp_path))
     cut(out, 12)
     n_kept = len(recorded(out))
     assert 5 < n_kept < 12  # in the search
     monkeypatch.chdir(tmp_path)
-    if make is function:
+    if is_function:
         source = (tmp_path / "my_training.py").read_text()
         (tmp_path / "my_training.py").write_text(source + "# changed\n")
         forget_training(tmp_path)
@@ -102,7 +107,7 @@ def test_an_interrupted_run_goes_on_and_a_changed_training_is_refused(tmp_path, 
         what = "command"
     with pytest.raises(RunError, match=f"cannot go on: .*{what}"):
         study.resume(out, silent)
-    if make is function:
+    if is_function:
         (tmp_path / "my_training.py").write_text(source)
         forget_training(tmp_path)
     else:
@@ -259,16 +264,12 @@ def run_script(folder, guard):
     )  # fmt: skip
 
 
-def test_a_function_of_the_script_that_runs_is_trained_with_in_workers(tmp_path):
+def test_a_function_of_the_script_that_runs_is_trained_with_in_workers(tmp_path, monkeypatch):
     done = run_script(tmp_path, 'if __name__ == "__main__":')
     assert done.returncode == 0, done.stderr
     assert "In your own training RandAugment reaches a score of 0.5" in done.stdout
-    again = subprocess.run(
-        [sys.executable, "-m", "policysearch", "resume", "run", "--quiet"], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["resume", "run", "--quiet"]) == 0
 
 
 def test_a_script_without_a_guard_is_told_so_and_starts_no_runs_without_end(tmp_path):
@@ -277,19 +278,16 @@ def test_a_script_without_a_guard_is_told_so_and_starts_no_runs_without_end(tmp_
     assert 'under `if __name__ == "__main__":`' in done.stderr
 
 
-def test_the_command_line_searches_and_compares(tmp_path):
+def test_the_command_line_searches_and_compares(tmp_path, monkeypatch, capsys):
     write_training(tmp_path)
+    monkeypatch.chdir(tmp_path)
     words = ["--objective", "command", "--command", command(), "--verdict-seeds", "2"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     search = ["search", "--trials", "6", "--candidates", "1", "--search-anyway"]
     for more in (search, ["compare", "none", "augmix"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "policysearch", *more, *words, "--workers", "2"], cwd=tmp_path,
-            env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "In your own training" in done.stdout
-        assert "Training: the command" in done.stderr
+        assert cli.main([*more, *words, "--workers", "2"]) == 0
+        told = capsys.readouterr()
+        assert "In your own training" in told.out
+        assert "Training: the command" in told.err
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {"command-1", "command-compare-1"}
 
 
