@@ -293,8 +293,8 @@ def test_policies_are_compared_by_fine_tuning_in_real_workers(tmp_path, pretrain
     means = []
     for workers in (1, 2):
         given = {"data": "digits", "train_size": 100, "policies": ("none", "trivialaugment-wide")}
-        given |= {"network": named(), "checkpoint": str(pretrained), "verdict_seeds": 2}
-        config = make_config(given | {"workers": workers})
+        given |= {"network": named(), "checkpoint": str(pretrained), "epochs": 40}
+        config = make_config(given | {"verdict_seeds": 2, "workers": workers})
         verdict = compare(config, tmp_path / str(workers), told.append)
         means.append([arm["scores"] for arm in verdict["arms"]])
     assert means[0] == means[1]
