@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from policysearch.problems import dataset
 from policysearch.selection import paired
 from policysearch.trial import Outcome
 
-TINY = SETTINGS | {"train_size": 40, "trials": 8}
+TINY = SETTINGS | {"train_size": 40, "folds": 2, "trials": 6, "candidates": 1}
 
 
 def search(folder, make_engine=None, **settings):
@@ -104,7 +105,7 @@ def test_a_real_search_gives_the_same_with_other_workers(tmp_path):
         out = search(folder, local_engine, **TINY | {"workers": workers})
         results.append(result_of(out))
     assert results[0] == results[1]
-    assert len(results[0]["outcomes"]) == 15 + 8 + 6 + 14
+    assert len(results[0]["outcomes"]) == 10 + 6 + 2 + 14
 
 
 def test_workers_of_the_search_hold_no_test_pixel(tmp_path):
@@ -124,14 +125,21 @@ def test_workers_of_the_search_hold_no_test_pixel(tmp_path):
     assert all(image[:4].tobytes() in seen[FinalTraining] for image in test)
 
 
-def interrupted(folder, **settings):
-    """A run whose driver was lost after some trials."""
-    out = search(folder, **settings)
+def cut(out):
+    """Leaves of a run what it held when its driver was lost after some trainings."""
     raw = (out / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (out / "ledger.jsonl").write_bytes(b"".join(raw[:6]))
     for name in ("policy.json", "verdict.json"):
         (out / name).unlink()
     return out
+
+
+def interrupted(folder, **settings):
+    return cut(search(folder, **settings))
+
+
+def copied(finished, folder):
+    return cut(shutil.copytree(finished, folder / "run"))
 
 
 def refuses(out, folder, what):
@@ -178,15 +186,15 @@ def test_a_changed_space_is_refused(tmp_path):
         ("metric", "macro_f1"),
     ],
 )
-def test_settings_changed_by_hand_are_refused(tmp_path, name, value):
-    out = interrupted(tmp_path)
+def test_settings_changed_by_hand_are_refused(tmp_path, finished, name, value):
+    out = copied(finished, tmp_path)
     settings = yaml.safe_load((out / "config.yaml").read_text())
     (out / "config.yaml").write_text(yaml.safe_dump(settings | {name: value}))
     refuses(out, tmp_path, name)
 
 
 def test_workers_may_change_between_sessions(tmp_path, finished):
-    out = interrupted(tmp_path)
+    out = copied(finished, tmp_path)
     settings = yaml.safe_load((out / "config.yaml").read_text())
     (out / "config.yaml").write_text(yaml.safe_dump(settings | {"workers": 3}))
     study.resume(out, silent, with_formula(tmp_path))
