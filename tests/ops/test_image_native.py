@@ -1,15 +1,19 @@
 """Machine code for bytes on the CPU: the same pixels as torch, wherever and however it runs."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from contracts.op_contract import images
+from kept_code import keep_code
 
+import policysearch
 from policysearch.draws import Drawer
 from policysearch.errors import InvalidValueError
 from policysearch.named import resolve_policy
@@ -164,9 +168,8 @@ def test_sides_beyond_32_bits_are_left_to_torch():
     assert (y[..., -1] == 9).all()
 
 
-WITHOUT_NUMBA = """
+AUGMENTED = """
 import sys
-sys.modules["numba"] = None  # what an absent package looks like
 import numpy as np, torch, policysearch
 x = torch.arange(8 * 3 * 16 * 16, dtype=torch.int32).remainder(251).to(torch.uint8)
 y = policysearch.load_policy("uniformaugment", seed=1)(x.view(8, 3, 16, 16), index=range(8))
@@ -174,30 +177,37 @@ sys.stdout.buffer.write(y.numpy().tobytes())
 """
 
 
+def augmented():
+    """What the program prints, made here."""
+    x = torch.arange(8 * 3 * 16 * 16, dtype=torch.int32).remainder(251).to(torch.uint8)
+    transform = policysearch.load_policy("uniformaugment", seed=1)
+    return transform(x.view(8, 3, 16, 16), index=range(8)).numpy().tobytes()
+
+
+def printed(program, folder=None, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, cwd=folder,
+        env=os.environ | environment,
+    )  # fmt: skip
+    return done.stdout
+
+
 def test_without_numba_torch_makes_the_same_pixels():
-    outputs = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
-        for program in (WITHOUT_NUMBA, WITHOUT_NUMBA.replace('sys.modules["numba"] = None', ""))
-    ]
-    assert len(outputs[0]) == 8 * 3 * 16 * 16
-    assert outputs[0] == outputs[1]
+    absent = 'import sys; sys.modules["numba"] = None'  # what an absent package looks like
+    assert printed(absent + AUGMENTED) == augmented()
 
 
 def test_code_that_was_kept_and_is_damaged_is_compiled_anew(tmp_path):
     """Files that are cut short, every other one to nothing."""
-    program = WITHOUT_NUMBA.replace('sys.modules["numba"] = None', "")
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    outputs = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, check=True, env=environment
-        )
-        outputs.append(done.stdout)
-        kept = [path for path in tmp_path.rglob("*.nb*") if path.is_file()]
-        assert kept
-        for i, path in enumerate(sorted(kept)):
-            path.write_bytes(path.read_bytes()[: 40 * (i % 2)])
-    assert outputs[0] == outputs[1]
+    package = tmp_path / "policysearch"
+    shutil.copytree(Path(policysearch.__file__).parent, package)
+    kept = keep_code(package)
+    assert kept
+    for i, path in enumerate(sorted(kept)):
+        path.write_bytes(path.read_bytes()[: 40 * (i % 2)])
+    of_copy = f"assert policysearch.__file__.startswith({str(package)!r})"
+    environment = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": ""}
+    assert printed(AUGMENTED + of_copy, tmp_path, **environment) == augmented()
 
 
 def test_a_program_is_for_its_shape_alone():
