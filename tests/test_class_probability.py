@@ -194,7 +194,7 @@ def test_a_search_finds_what_rare_classes_get(tmp_path, capsys):
     np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x[::2], y_test=y[::2])
     words = ["search", str(tmp_path / "data.npz"), "--rare-classes", "--trials", "16"]
     words += ["--epochs", "1", "--candidates", "1", "--confirm-seeds", "1", "--folds", "2"]
-    words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "2", "-q"]
+    words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "1", "-q"]
     assert cli.main([*words, "--out", str(tmp_path / "run")]) == 0
     assert json.loads(lines_of(tmp_path)[0])["scored"] == "by class"
     assert "--rare-classes" not in capsys.readouterr().err
