@@ -70,7 +70,8 @@ def test_epochs_differ_and_belong_to_the_seed(expected):
     ids=["shuffled", "fork-1", "fork-2", "fork-2-persistent", "spawn-1", "spawn-2-persistent"],
 )
 def test_samples_are_the_same_for_any_number_and_kind_of_workers(options, expected):
-    assert torch.equal(epochs_of(augmented(), **options), expected)
+    n_epochs = 2 if options.get("multiprocessing_context") == "spawn" else N_EPOCHS  # slow starts
+    assert torch.equal(epochs_of(augmented(), n_epochs, **options), expected[:n_epochs])
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])

@@ -127,11 +127,11 @@ def test_a_generator_sees_the_training_samples_of_its_network_only(monkeypatch):
     assert np.array_equal(np.round(seen[0] * 255), train.x)
 
 
-def test_a_search_over_all_families_in_worker_processes(tmp_path, capsys):
+def test_a_search_over_all_families_in_a_worker_process(tmp_path, capsys):
     out = tmp_path / "run"
     words = ["search", "digits", "--space", "full", "--train-size", "40", "--trials", "4"]
     words += ["--epochs", "2", "--candidates", "1", "--confirm-seeds", "1", "--folds", "2"]
-    words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "2", "--out", str(out), "-q"]
+    words += ["--verdict-seeds", "2", "--search-anyway", "--workers", "1", "--out", str(out), "-q"]
     assert cli.main(words) == 0
     capsys.readouterr()
     verdict = json.loads((out / "verdict.json").read_text())
@@ -175,7 +175,7 @@ def dies(x, y, n_classes, seed):
 """
 QUICK = [
     *("--train-size", "40", "--trials", "4", "--epochs", "1", "--candidates", "1", "--folds", "2"),
-    *("--confirm-seeds", "1", "--verdict-seeds", "2", "--search-anyway", "--workers", "2"),
+    *("--confirm-seeds", "1", "--verdict-seeds", "2", "--search-anyway", "--workers", "1"),
 ]
 SPACE = """
 format: policysearch.space

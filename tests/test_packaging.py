@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from kept_code import keep_code
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +27,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)
+    keep_code(target / "policysearch")
     return target
 
 
@@ -69,7 +71,7 @@ def test_installed_package_is_the_one_that_answers(installed: Path, tmp_path: Pa
 
 def test_installed_package_searches_from_another_folder(installed: Path, tmp_path: Path) -> None:
     options = {"train-size": 40, "folds": 2, "trials": 6, "epochs": 1, "candidates": 1}
-    options |= {"confirm-seeds": 1, "verdict-seeds": 2, "workers": 2, "out": "found"}
+    options |= {"confirm-seeds": 1, "verdict-seeds": 2, "workers": 1, "out": "found"}
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     done = run(installed, tmp_path, "-m", "policysearch", "search", "digits", *words)
     assert done.returncode == 0, done.stderr

@@ -65,7 +65,7 @@ def test_a_finished_run_is_served_and_nothing_is_written(tmp_path):
 
 
 def test_trials_appear_while_the_run_goes_on(tmp_path):
-    session = Session(tmp_path / "run", tmp_path, seconds=0.5)
+    session = Session(tmp_path / "run", tmp_path, seconds=0.2)
     dashboard = None
     try:
         wait_until(lambda: len(lines(tmp_path / "run" / "ledger.jsonl")) > 3)
