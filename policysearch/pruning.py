@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from policysearch.trial import Trial
 
-#: Trials that must be visible before any trial is pruned.
+#: Trials with a score that must be visible before any trial is pruned.
 MIN_TRIALS_TO_PRUNE = 5
 
 
@@ -34,7 +34,7 @@ class MedianPruning:
                     self._means.append([])
                 bisect.insort(self._means[step], mean)
         self._n_seen = len(history)
-        if self._n_seen < MIN_TRIALS_TO_PRUNE:
+        if not self._means or len(self._means[0]) < MIN_TRIALS_TO_PRUNE:
             return ()
         return tuple(_median(means) for means in self._means[:-1])
 

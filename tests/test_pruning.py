@@ -23,6 +23,7 @@ def test_nothing_is_pruned_before_enough_trials_are_there():
     history = [trial(i, 1.0, 2.0) for i in range(MIN_TRIALS_TO_PRUNE - 1)]
     assert MedianPruning().thresholds(history) == ()
     assert MedianPruning().thresholds([*history, trial(9, 1.0, 2.0)]) == (1.0,)
+    assert MedianPruning().thresholds([*history, trial(9, state="failed")]) == ()
 
 
 def test_thresholds_are_medians_of_running_means_and_bear_short_and_failed_trials():

@@ -216,7 +216,7 @@ def _check_source(source: Source) -> None:
             raise DataError(f"The {name} split must not be empty.")
     if train.n_classes < 2:
         raise DataError(
-            f"There must be at least 2 classes, got only {listed(train.classes)}. "
+            f"There must be at least 2 classes, got only '{listed(train.classes)}'. "
             "A classifier has nothing to learn from one."
         )
     empty = [train.classes[i] for i in np.flatnonzero(train.counts() == 0)]

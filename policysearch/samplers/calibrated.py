@@ -27,7 +27,7 @@ from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
 from policysearch.samplers.calibration import Calibration
 from policysearch.samplers.layouts import Design, Designer, all_designs, first_designs
-from policysearch.samplers.response import Response, design_of, design_state
+from policysearch.samplers.response import MIN_TRIALS, Response, design_of, design_state
 from policysearch.samplers.variations import variation, variations_of
 from policysearch.seeding import generator
 from policysearch.space import SearchSpace
@@ -55,6 +55,8 @@ class CalibratedSampler:
         improves on the best that is no dearer.
       best: Name and policy of the best search-free one; `None`: not known. Without a calibration
         nobody knows where to cut it.
+      n_trials: Planned number of trials: the first designs leave room for the variations and one
+        trial that the model leads. `None`: there is room for all.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class CalibratedSampler:
         seed: int = 0,
         cost: PolicyCost | None = None,
         best: tuple[str, Policy] | None = None,
+        n_trials: int | None = None,
     ) -> None:
         self._space = space
         self._inner = inner
@@ -76,6 +79,9 @@ class CalibratedSampler:
             self._given += self._capped(*best)
         self._n_varied = len(variations_of(space))
         self._first = first_designs(self._designer)
+        if n_trials is not None:
+            n_others = len(self._given) + self._n_varied + 1
+            self._first = self._first[: max(MIN_TRIALS, n_trials - n_others)]
         known = set(self._first)
         others = [d for d in all_designs(self._designer) if d not in known]
         order = generator(seed, "designs").permutation(len(others))

@@ -150,8 +150,8 @@ class Designer:
     def capped(self, policy: Policy, share: float) -> Policy | None:
         """The policy with every op cut to the level that a design of this share holds.
 
-        Ops that are in no such design are left out; those that are not in the space, or have
-        another unit there, stay. `None` where nothing is left.
+        Ops that are in no such design are left out. Those that are not in the space do nothing
+        instead: the others are applied as often as before. `None` where no op is left.
         """
         levels = self.levels(share)
         entries = {entry.op: entry for entry in self._space.ops}
@@ -159,13 +159,11 @@ class Designer:
         def capped_call(call: OpCall) -> OpCall | None:
             entry = entries.get(call.op)
             if entry is None:
-                return call
+                return OpCall("identity", weight=call.weight)
             if call.op not in levels:
                 return None
-            unit = self._space.spec(call.op).unit
-            if (call.unit or unit) != (entry.unit or unit):
-                return call
-            return _cut(call, entry.call(levels[call.op], is_range=False), entry)
+            spec = self._space.spec(call.op)
+            return _cut(call, entry, levels[call.op], spec.unit)
 
         subs = []
         for sub in policy.sub_policies:
@@ -180,7 +178,8 @@ class Designer:
             )
             if stages:
                 subs.append(dataclasses.replace(sub, stages=stages))
-        return dataclasses.replace(policy, sub_policies=tuple(subs)) if subs else None
+        capped = dataclasses.replace(policy, sub_policies=tuple(subs))
+        return capped if any(call.op in entries for _, call in capped.calls()) else None
 
     def levels(self, share: float) -> dict[str, float]:
         """Largest level of each op that a design of this share holds."""
@@ -199,14 +198,22 @@ class Designer:
         )
 
 
-def _cut(call: OpCall, limit: OpCall, entry: OpRange) -> OpCall:
-    """A call whose magnitudes go no further than a limit."""
-    if call.low is None or call.high is None or limit.high is None:
+def _cut(call: OpCall, entry: OpRange, level: float, unit: str | None) -> OpCall:
+    """A call that goes no further than a level, in the unit of the space.
+
+    What is told in another unit than the space has, such as pixels, becomes the space's own range
+    up to there.
+    """
+    if call.low is None or call.high is None:
+        return call
+    if (call.unit or unit) != (entry.unit or unit):
+        return entry.call(level, is_range=call.low != call.high, weight=call.weight)
+    limit = entry.call(level, is_range=False).high
+    if limit is None:
         return call
     is_falling = entry.low is not None and entry.high is not None and entry.low > entry.high
     nearer = max if is_falling else min
-    low, high = nearer(call.low, limit.high), nearer(call.high, limit.high)
-    return dataclasses.replace(call, low=low, high=high)
+    return dataclasses.replace(call, low=nearer(call.low, limit), high=nearer(call.high, limit))
 
 
 #: Shares of the accuracy in the order of trying, and the layouts that each is tried with first.

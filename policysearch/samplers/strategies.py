@@ -107,6 +107,7 @@ def _calibrated(plan: Plan) -> Sampler:
         plan.seed,
         known.cost,
         known.best,
+        plan.n_trials,
     )
 
 

@@ -122,7 +122,7 @@ def test_a_class_that_training_does_not_have_is_refused(tmp_path):
 
 def test_one_class_alone_is_refused(tmp_path):
     write(tmp_path, one_ts=ts(*["1,2,3:a"] * 8))
-    with pytest.raises(DataError, match="at least 2 classes, got only a"):
+    with pytest.raises(DataError, match="at least 2 classes, got only 'a'"):
         make_splits(load_source(tmp_path / "one.ts"), seed=0)
 
 

@@ -274,7 +274,7 @@ def test_groups_in_both_training_and_own_test_split_are_said():
         ([0] * 90 + [1] * 10, {"train_size": 10}, "at least 3 images for 3 folds, got 'b': 1"),
         ([0] * 50 + [1] * 50, {"train_size": 81}, "`train_size` must be at most 80.*got 81"),
         ([0] * 50 + [1] * 50, {"n_folds": 60}, "at least 60 images for 60 folds"),
-        ([0] * 50, {}, "at least 2 classes, got only a"),
+        ([0] * 50, {}, "at least 2 classes, got only 'a'"),
         ([0] * 50 + [2] * 50, {}, "must have training samples, got none for b"),
     ],
 )

@@ -54,7 +54,8 @@ def test_a_finished_run_is_served_and_nothing_is_written(tmp_path):
     dashboard = start(tmp_path / "run", "--port", "0")
     try:
         found = trials(api_of(dashboard))
-        assert [t["state"] for t in found] == ["Complete"] * 9
+        assert len(found) == 9
+        assert {t["state"] for t in found} <= {"Complete", "Pruned"}
         assert len(found[8]["params"]) > 30
         text = closed(dashboard)
     finally:

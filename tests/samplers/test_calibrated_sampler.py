@@ -8,6 +8,7 @@ from contracts.sampler_contract import SPACES, SamplerContract, play
 from samplers.test_calibration import KEPT, answers
 
 from policysearch.baselines import baseline_policies
+from policysearch.ops.registry import check_policy
 from policysearch.policy import Stage, SubPolicy
 from policysearch.samplers.calibrated import MAX_LED, N_LED, CalibratedSampler
 from policysearch.samplers.calibration import Calibration, Reading, calibration_of
@@ -20,6 +21,7 @@ from policysearch.samplers.layouts import (
 )
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.response import Response, design_of, smoothed_scores
+from policysearch.samplers.variations import variations_of
 from policysearch.selection import pick_candidates
 from policysearch.space_yaml import load_space
 from policysearch.trial import Outcome, Trial
@@ -127,14 +129,13 @@ def test_the_best_search_free_policy_is_tried_first_with_its_ops_cut_to_what_the
         levels = CALIBRATION.levels(share)
         before, after = calls_of(best)[0], calls_of(trial.suggestion.policy)[0]
         inside = {entry.op: entry for entry in SPACE.ops}
-        assert after.keys() == {op for op in before if op in levels or op not in inside}
-        assert "identity" in after
-        for op, call in after.items():
-            if call.unit == "px" or op not in inside:  # the space translates by fractions
-                assert call == before[op]
-            elif call.high is not None:
-                limit = inside[op].call(levels[op], is_range=False).high
-                assert call.high == min(before[op].high, limit)
+        assert after.keys() == {op for op in before if op in levels} | {"identity"}
+        for op in after.keys() - {"identity"}:
+            full = inside[op].call(levels[op], is_range=True)
+            if before[op].unit == "px":  # the space translates by fractions
+                assert after[op] == full
+            elif full.high is not None:
+                assert after[op].high == min(before[op].high, full.high)
     assert trials[1].suggestion.policy != trials[2].suggestion.policy
 
 
@@ -148,12 +149,39 @@ def test_a_policy_that_the_data_bear_as_it_is_is_not_tried_again():
     assert origins[1].startswith("design:")
 
 
+def test_an_op_that_is_not_in_the_space_does_nothing_instead():
+    space = SPACE.without([e.op for e in SPACE.ops if e.op not in ("rotate", "brightness")])
+    best = baseline_policies(SPACE, 8)["randaugment"]
+    capped = Designer(space, CALIBRATION).capped(best, 0.9)
+    for stage, before in zip(
+        capped.sub_policies[0].stages, best.sub_policies[0].stages, strict=True
+    ):
+        assert {c.op for c in stage.choices} == {"rotate", "brightness", "identity"}
+        assert len(stage.choices) == len(before.choices)
+    check_policy(capped)
+
+
 def test_of_a_policy_of_which_nothing_is_borne_nothing_is_left():
     nothing = calibration_of(
         [answers({op.op: dict.fromkeys(["0.25", "0.5", "0.75", "1"], 0.01) for op in SPACE.ops})]
     )
     best = Designer(SPACE, CALIBRATION).policy(Design(Layout(2), 0.8))
     assert Designer(SPACE, nothing).capped(best, 0.9) is None
+    trivial = baseline_policies(SPACE, 8)["trivialaugment"]  # it has the identity
+    assert Designer(SPACE, nothing).capped(trivial, 0.9) is None
+
+
+@pytest.mark.parametrize("name", ["scheduled", "opwise"])
+def test_first_designs_leave_room_for_variations_and_a_trial_that_the_model_leads(name):
+    space, n = load_space(name), 16
+    inner = OptunaSampler(space, 0, "random")
+    best = ("best", baseline_policies(SPACE, 8)["trivialaugment"])
+    found = CalibratedSampler(space, CALIBRATION, NONE, inner, best=best, n_trials=n)
+    kinds = [trial.suggestion.origin.partition(":")[0] for trial in play(found, n)]
+    n_varied = len(variations_of(space))
+    assert kinds.count("ramp") == n_varied
+    assert kinds.count("model") >= 1
+    assert kinds.count("design") >= 9
 
 
 def test_ops_whose_strength_rises_as_the_number_falls_are_cut_from_below():
