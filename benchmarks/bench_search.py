@@ -199,8 +199,7 @@ def measure(words: argparse.Namespace, case: Case, data: str, folder: Path) -> N
         "summary": summary(runs),
         "runs": runs,
     }
-    if "longer" in known:
-        result["longer"] = known["longer"]
+    result |= {key: known[key] for key in ("longer", "earlier") if key in known}
     if words.longer:
         result["longer"] = twice_as_long(data, options, folder / "1")
     print(json.dumps(result["summary"], indent=1))
