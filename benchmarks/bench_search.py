@@ -3,8 +3,8 @@
 Runs `policysearch search` as a user would, once per draw of the training images, with the default
 settings; all arms are trained by the same proxy network, equally long, with paired seeds. Collects
 raw scores per arm and seed, and seconds of computing by rung. The mean difference to an arm is
-taken per draw; its interval is the t interval over draws, or over seeds where there is one draw. The
-cost is the median over draws: other programs on the machine disturb single ones.
+taken per draw; its interval is the t interval over draws, or over seeds where there is one draw.
+The cost is the median over draws: other programs on the machine disturb single ones.
 The seeds are 1, 2, 3, ...: none was chosen for its result.
 
     python benchmarks/bench_search.py digits-100
