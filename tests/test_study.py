@@ -108,6 +108,26 @@ def test_a_real_search_gives_the_same_with_other_workers(tmp_path):
     assert len(results[0]["outcomes"]) == 10 + 6 + 2 + 14
 
 
+def test_a_search_is_told_which_search_free_policy_is_best(tmp_path, monkeypatch):
+    seen = []
+
+    def loop(*_, known, **__):
+        seen.append(known.best)
+        raise RunError("seen")
+
+    monkeypatch.setattr(study, "SearchLoop", loop)
+    with pytest.raises(RunError, match="seen"):
+        search(tmp_path, seed=1)
+    scores = {}
+    for record in read_ledger(tmp_path / "run" / "ledger.jsonl"):
+        if record.get("event") == "task":
+            scores.setdefault(record["key"].split("/")[1], []).append(record["score"])
+    [(name, policy)] = seen
+    assert sum(scores[name]) == min(map(sum, scores.values()))
+    assert name != "none"
+    assert policy == study.Study(make_config(SETTINGS | {"seed": 1}), silent).baselines[name]
+
+
 def test_workers_of_the_search_hold_no_test_pixel(tmp_path):
     """Every image is unlike every other, so that a few of its rows betray it."""
     seen = {}

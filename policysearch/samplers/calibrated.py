@@ -3,9 +3,9 @@
 1. *Warm start*: the policies that every later score is compared with.
 2. *Capped*: the best search-free policy, its ops cut to what these data bear.
 3. *Designs* spread over shares of the accuracy and layouts (`layouts`).
-4. *Model*: a Gaussian process over the designs (`response`) says which one promises the largest
+4. *Variations* of the best of these, in a space with a schedule or rare classes (`variations`).
+5. *Model*: a Gaussian process over the designs (`response`) says which one promises the largest
    improvement on what is believed of the best.
-5. *Variations* of the best of these, in a space with a schedule or rare classes (`variations`).
 6. *Refinement* of a longer search: the inner sampler, at first every other time beside the model.
    A very long one is refined alone: there are some hundred designs, and what the model costs grows
    with the cube of those tried.

@@ -162,8 +162,7 @@ class Designer:
                 return OpCall("identity", weight=call.weight)
             if call.op not in levels:
                 return None
-            spec = self._space.spec(call.op)
-            return _cut(call, entry, levels[call.op], spec.unit)
+            return _cut(call, entry, levels[call.op], self._space.spec(call.op).unit)
 
         subs = []
         for sub in policy.sub_policies:
@@ -208,11 +207,10 @@ def _cut(call: OpCall, entry: OpRange, level: float, unit: str | None) -> OpCall
         return call
     if (call.unit or unit) != (entry.unit or unit):
         return entry.call(level, is_range=call.low != call.high, weight=call.weight)
-    limit = entry.call(level, is_range=False).high
-    if limit is None:
+    limit = entry.cut(level).high
+    if entry.low is None or limit is None:
         return call
-    is_falling = entry.low is not None and entry.high is not None and entry.low > entry.high
-    nearer = max if is_falling else min
+    nearer = max if limit < entry.low else min
     return dataclasses.replace(call, low=nearer(call.low, limit), high=nearer(call.high, limit))
 
 

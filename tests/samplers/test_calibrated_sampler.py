@@ -21,6 +21,7 @@ from policysearch.samplers.layouts import (
 )
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.response import Response, design_of, smoothed_scores
+from policysearch.samplers.strategies import STRATEGIES, Known, Plan
 from policysearch.samplers.variations import variations_of
 from policysearch.selection import pick_candidates
 from policysearch.space_yaml import load_space
@@ -174,11 +175,12 @@ def test_of_a_policy_of_which_nothing_is_borne_nothing_is_left():
 @pytest.mark.parametrize("name", ["scheduled", "opwise"])
 def test_first_designs_leave_room_for_variations_and_a_trial_that_the_model_leads(name):
     space, n = load_space(name), 16
-    inner = OptunaSampler(space, 0, "random")
-    best = ("best", baseline_policies(SPACE, 8)["trivialaugment"])
-    found = CalibratedSampler(space, CALIBRATION, NONE, inner, best=best, n_trials=n)
+    known = Known(CALIBRATION, best=("best", baseline_policies(SPACE, 8)["trivialaugment"]))
+    plan = Plan(space, NONE, n, n_folds=3, seed=0, algorithm="random", known=known)
+    found = STRATEGIES["calibrated"].make(plan)
     kinds = [trial.suggestion.origin.partition(":")[0] for trial in play(found, n)]
     n_varied = len(variations_of(space))
+    assert kinds.count("capped") == 2
     assert kinds.count("ramp") == n_varied
     assert kinds.count("model") >= 1
     assert kinds.count("design") >= 9
