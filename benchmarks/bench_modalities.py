@@ -26,7 +26,7 @@ from machine import machine
 from policysearch.run import now, versions
 
 RESULT = RESULTS / "modalities.json"
-COMMON = ("--trials", "24", "--verdict-seeds", "10", "--search-anyway")
+COMMON = ("--trials", "24", "--candidates", "6", "--verdict-seeds", "10", "--search-anyway")
 
 #: Where the data lie below FOLDER, unless they are built in, and options of the search.
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
