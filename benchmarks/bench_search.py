@@ -55,8 +55,8 @@ class Case:
 
 
 CASES = {
-    "digits-100": Case("digits", 10, ("--train-size", "100")),
-    "digits-300": Case("digits", 5, ("--train-size", "300")),
+    "digits-100": Case("digits", 30, ("--train-size", "100")),
+    "digits-300": Case("digits", 10, ("--train-size", "300")),
     "fashion": Case(None, 1, ("--train-size", "1000")),
     # As many epochs as two cores bear in an hour and a half.
     "cifar10": Case(
