@@ -26,6 +26,7 @@ from policysearch.data.source import load_source
 from policysearch.data.splits import SearchData, make_splits
 from policysearch.files import json_text, write_atomic
 from policysearch.metrics import scores
+from policysearch.objectives.base import Objective
 from policysearch.objectives.choose import OBJECTIVES
 from policysearch.objectives.from_scratch import FromScratch
 from policysearch.policy import Policy
@@ -55,6 +56,9 @@ LEVELS = (0.3, 1.0, 0.1, 3.0)
 N_ARMS, N_SEEDS = 7, 10
 #: Share of the cost that the trials may take; the rest confirms.
 SEARCH_SHARE = 0.6
+#: Share of the cost for which a search that begins with the best search-free policy looks for it:
+#: `policysearch search` knows it from the head-room stage. Where it is dearer, it stays unknown.
+BEST_SHARE = 0.25
 MAX_TRIALS = {"fast-autoaugment": 1001, "deepaugment": 60}
 MAX_CANDIDATES = 6
 
@@ -113,8 +117,15 @@ class Bench:
         seed = derive_seed(self.draw, "search") % 2**31
         replicates = tuple(Replicate(fold, seed) for fold in range(n_folds))
         started = time.process_time()
-        found = self._calibration(splits.search, replicates) if kind.is_calibrated else None
-        plan = Plan(space, warm, n_trials, n_folds, self.draw, "tpe", Known(found))
+        known = Known()
+        if kind.is_calibrated:
+            calibration = self._calibration(splits.search, replicates)
+            is_cheap = len(self.arms) * per_trial <= BEST_SHARE * cost
+            best = self._best_arm(scored, replicates) if is_cheap else None
+            known = Known(calibration, best=best)
+            if best:
+                n_trials = max(4, n_trials - len(self.arms))
+        plan = Plan(space, warm, n_trials, n_folds, self.draw, "tpe", known)
         sampler = kind.make(plan)
         trials: list[Trial] = []
         for number in range(n_trials):
@@ -152,6 +163,18 @@ class Bench:
             "baselines/none/0", self.arms["none"], replicates, self.n_epochs, probes=probes
         )
         return calibration_of(FromScratch(data, self.settings).evaluate(task).metrics)
+
+    def _best_arm(
+        self, scored: Objective, replicates: tuple[Replicate, ...]
+    ) -> tuple[str, Policy]:
+        """Name and policy of the search-free policy with the best score."""
+        tasks = {
+            name: Task(f"baselines/{name}", policy, replicates, self.n_epochs)
+            for name, policy in self.arms.items()
+        }
+        values = {name: scored.evaluate(task).score for name, task in tasks.items()}
+        name = min(values, key=lambda name: np.inf if values[name] is None else values[name])
+        return name, self.arms[name]
 
     def _confirm(
         self, objective: FromScratch, arms: Mapping[str, Policy], n_folds: int, left: Any
