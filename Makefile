@@ -20,7 +20,7 @@ test-cluster: .venv/development
 	$(BIN)/python -m pytest tests/cluster
 
 test-interop: .venv-interop/ready
-	.venv-interop/bin/python -m pytest tests/interop
+	.venv-interop/bin/python -m pytest -n 2 tests/interop
 
 check: .venv/development
 	$(BIN)/ruff check .
