@@ -32,7 +32,8 @@ from policysearch.objectives.from_scratch import FromScratch
 from policysearch.policy import Policy
 from policysearch.proxies.base import settings_for
 from policysearch.samplers.calibration import Calibration, calibration_of, probes_of
-from policysearch.samplers.strategies import STRATEGIES, Known, Plan
+from policysearch.samplers.known import Known
+from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.seeding import derive_seed
 from policysearch.selection import pick_candidates
 from policysearch.space_yaml import load_space

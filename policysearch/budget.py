@@ -14,7 +14,8 @@ from policysearch.problems.base import Problem
 
 #: Starting the worker processes, once for the search and once for the verdict.
 START_SECONDS = 10.0
-#: Share of the trainings of a search that pruning leaves: a rough guess.
+#: Share of the trainings of a search that pruning leaves: the median of the searches in
+#: `benchmarks/results/search_*.json`.
 LEFT_BY_PRUNING = 0.8
 #: Fewer paired seeds than this show large differences only.
 SOUND_SEEDS = 5

@@ -372,6 +372,11 @@ def _contradictions(config: SearchConfig) -> Iterator[str]:
         )
     if config.weighs_cost and config.pruner == "asha":
         yield "`objectives` 'score,cost' and `pruner` 'asha' exclude each other: ASHA knows one."
+    if config.folds is not None and config.val_share is not None:
+        yield (
+            f"`folds` and `val_share` exclude each other, got {config.folds} and "
+            f"{config.val_share:g}: validation data are either folds or one share."
+        )
     if config.network is None:
         for name in sorted(changed.intersection(_ONLY_FOR_NETWORK)):
             yield f"`{name}` needs `network`: the function that makes your network."

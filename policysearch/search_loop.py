@@ -22,7 +22,8 @@ from policysearch.pruning import MedianPruning, ReportPruning
 from policysearch.remembered import Packing
 from policysearch.run import FailuresInARow, Interrupted, Progress, Run, StopRequest
 from policysearch.samplers.base import Generational, Sampler
-from policysearch.samplers.strategies import NOTHING_KNOWN, STRATEGIES, Known, Plan
+from policysearch.samplers.known import NOTHING_KNOWN, Known
+from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.space import SearchSpace
 from policysearch.trial import Outcome, Replicate, Suggestion, Task, Trial
 

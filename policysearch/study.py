@@ -40,7 +40,8 @@ from policysearch.policy_json import PolicyDocument, write_policy_file
 from policysearch.problems.choose import make_problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.samplers.calibration import probes_of
-from policysearch.samplers.strategies import STRATEGIES, Known
+from policysearch.samplers.known import Known
+from policysearch.samplers.strategies import STRATEGIES
 from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator, rung_seed
 from policysearch.selection import Selection
@@ -130,7 +131,15 @@ class Study:
         if self._seconds is None:
             dearest = max(self.baselines.values(), key=lambda policy: policy.n_choices)
             self._seconds = self.problem.training_seconds(dearest)
-        return make_plan(self.problem, self.config, len(self.baselines), self._seconds)
+        plan = make_plan(self.problem, self.config, len(self.baselines), self._seconds)
+        n_needed = STRATEGIES[self.config.strategy].min_trials(self.space)
+        if self.config.trials >= n_needed:
+            return plan
+        told = (
+            f"Strategy '{self.config.strategy}' tries every op alone from {n_needed} trials on, "
+            f"got {self.config.trials}: give --trials {n_needed} or more, or no op is screened."
+        )
+        return dataclasses.replace(plan, advice=(*plan.advice, told))
 
     def execute(self, out: Path) -> dict[str, Any]:
         """Runs every rung that the run directory does not hold yet."""

@@ -137,3 +137,8 @@ def test_a_file_that_is_no_settings_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(FormatError, match=r"config\.yaml"):
         read_config(path)
+
+
+def test_folds_and_a_share_exclude_each_other():
+    with pytest.raises(FormatError, match=r"`folds` and `val_share` exclude.*3 and 0\.2"):
+        make_config({"data": "digits", "folds": 3, "val_share": 0.2})

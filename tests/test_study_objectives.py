@@ -18,6 +18,8 @@ from policysearch.ledger import read_ledger
 from policysearch.objectives.choose import OBJECTIVES, objective_for
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.problems import dataset
+from policysearch.samplers.optuna_backed import OptunaSampler
+from policysearch.samplers.staged import StagedSampler, trials_to_screen
 
 OTHERS = ("shared_checkpoint", "density")
 
@@ -118,3 +120,19 @@ def test_strategies_of_others_go_through_the_same_run_and_resume(tmp_path, strat
         assert confirmed <= merged  # equal policies are confirmed once
     else:
         assert len(confirmed) == 3
+
+
+def test_a_screened_search_that_is_too_short_to_screen_says_so(monkeypatch):
+    monkeypatch.setattr(dataset, "seconds_per_epoch", lambda *_: 1.0)
+
+    def made(trials):
+        config = make_config(SETTINGS | {"strategy": "screened", "trials": trials})
+        return study.Study(config, silent)
+
+    space = made(16).space
+    needed = trials_to_screen(space)
+    for trials, is_told in ((needed - 1, True), (needed, False)):
+        told = " ".join(made(trials).plan().advice)
+        assert (f"from {needed} trials on, got {trials}" in told) == is_told
+        screens = StagedSampler(space, {}, trials, OptunaSampler(space, 0)).suggest(0, [])
+        assert screens.origin.startswith("screen:") != is_told

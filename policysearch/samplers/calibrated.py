@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from policysearch.costs import PolicyCost
 from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
-from policysearch.samplers.calibration import Calibration
+from policysearch.samplers.known import Known
 from policysearch.samplers.layouts import Design, Designer, all_designs, first_designs
 from policysearch.samplers.response import MIN_TRIALS, Response, design_of, design_state
 from policysearch.samplers.variations import variation, variations_of
@@ -47,14 +46,12 @@ class CalibratedSampler:
 
     Args:
       space: Gives ops, ranges and the largest number of ops per sample.
-      calibration: How much of each op the data bear; `None`: equal levels for all.
+      known: Before the first trial. Without a calibration all ops have equal levels, and nobody
+        knows where to cut the best search-free policy. With a cost a design promises what it
+        improves on the best that is no dearer.
       warm_start: Policies by name, tried first.
       inner: Refines.
       seed: Of the order of designs.
-      cost: Tells what a policy costs, where that is an objective: a design then promises what it
-        improves on the best that is no dearer.
-      best: Name and policy of the best search-free one; `None`: not known. Without a calibration
-        nobody knows where to cut it.
       n_trials: Planned number of trials: the first designs leave room for the variations and one
         trial that the model leads. `None`: there is room for all.
     """
@@ -62,28 +59,26 @@ class CalibratedSampler:
     def __init__(
         self,
         space: SearchSpace,
-        calibration: Calibration | None,
+        known: Known,
         warm_start: Mapping[str, Policy],
         inner: Sampler,
         seed: int = 0,
-        cost: PolicyCost | None = None,
-        best: tuple[str, Policy] | None = None,
         n_trials: int | None = None,
     ) -> None:
         self._space = space
         self._inner = inner
-        self._cost = cost
-        self._designer = Designer(space, calibration)
+        self._cost = known.cost
+        self._designer = Designer(space, known.calibration)
         self._given = [Suggestion(policy, f"warm:{name}") for name, policy in warm_start.items()]
-        if best is not None and calibration is not None:
-            self._given += self._capped(*best)
+        if known.best is not None and known.calibration is not None:
+            self._given += self._capped(*known.best)
         self._n_varied = len(variations_of(space))
         self._first = first_designs(self._designer)
         if n_trials is not None:
             n_others = len(self._given) + self._n_varied + 1
             self._first = self._first[: max(MIN_TRIALS, n_trials - n_others)]
-        known = set(self._first)
-        others = [d for d in all_designs(self._designer) if d not in known]
+        first = set(self._first)
+        others = [d for d in all_designs(self._designer) if d not in first]
         order = generator(seed, "designs").permutation(len(others))
         self._others = [others[i] for i in order]
 

@@ -17,6 +17,7 @@ full strength, gave 95.4 % where TrivialAugment gave 93.8 and no augmentation 93
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from policysearch.policy import Policy
@@ -112,6 +113,11 @@ class StagedSampler:
         low, high = self._space.n_ops
         params = self._space.encode_opwise(levels, min(max(n_ops, low), high), probability)
         return Suggestion(self._space.decode(params), origin, params)
+
+
+def trials_to_screen(space: SearchSpace) -> int:
+    """Planned trials from which on every op is tried alone, at one level."""
+    return math.ceil(len(space.ops) / MAX_SCREEN_SHARES[0]) if space.method == "opwise" else 1
 
 
 def _screening_plan(space: SearchSpace, n_trials: int) -> list[tuple[str, float]]:

@@ -14,30 +14,11 @@ from typing import TYPE_CHECKING
 
 from policysearch.policy import Policy
 from policysearch.samplers.base import Sampler
+from policysearch.samplers.known import NOTHING_KNOWN, Known
 from policysearch.space import SearchSpace
 
 if TYPE_CHECKING:
-    from policysearch.costs import PolicyCost
-    from policysearch.samplers.calibration import Calibration
     from policysearch.samplers.optuna_backed import Algorithm
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known before the first trial.
-
-    Attributes:
-      calibration: What networks without augmentation say of single ops; `None`: not known.
-      cost: Tells what a policy costs, where that is an objective beside the score.
-      best: Name and policy of the best search-free one; `None`: not known.
-    """
-
-    calibration: Calibration | None = None
-    cost: PolicyCost | None = None
-    best: tuple[str, Policy] | None = None
-
-
-NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True)
@@ -76,6 +57,7 @@ class Strategy:
       objective: What it scores policies by, where nothing else is asked for.
       n_folds: Folds that it needs, where nothing else is asked for.
       is_calibrated: Whether it wants a calibration.
+      min_trials: How many it needs in a space; with fewer it leaves out what it is named for.
     """
 
     make: Callable[[Plan], Sampler]
@@ -83,6 +65,13 @@ class Strategy:
     objective: str = "auto"
     n_folds: int | None = None
     is_calibrated: bool = False
+    min_trials: Callable[[SearchSpace], int] = lambda _: 1
+
+
+def _trials_to_screen(space: SearchSpace) -> int:
+    from policysearch.samplers.staged import trials_to_screen
+
+    return trials_to_screen(space)
 
 
 def _screened(plan: Plan) -> Sampler:
@@ -98,16 +87,8 @@ def _calibrated(plan: Plan) -> Sampler:
     from policysearch.samplers.calibrated import CalibratedSampler
 
     inner = _optuna(plan, plan.algorithm)
-    known = plan.known
     return CalibratedSampler(
-        plan.space,
-        known.calibration,
-        plan.warm_start,
-        inner,
-        plan.seed,
-        known.cost,
-        known.best,
-        plan.n_trials,
+        plan.space, plan.known, plan.warm_start, inner, plan.seed, plan.n_trials
     )
 
 
@@ -163,7 +144,7 @@ def _four_in_sequence(space: SearchSpace) -> SearchSpace:
 
 
 STRATEGIES: Mapping[str, Strategy] = {
-    "screened": Strategy(_screened),
+    "screened": Strategy(_screened, min_trials=_trials_to_screen),
     "calibrated": Strategy(_calibrated, is_calibrated=True),
     "pbt": Strategy(_population, objective="in_segments", is_calibrated=True),
     "random": Strategy(lambda plan: _optuna(plan, "random")),

@@ -12,6 +12,7 @@ from policysearch.ops.registry import check_policy
 from policysearch.policy import Stage, SubPolicy
 from policysearch.samplers.calibrated import MAX_LED, N_LED, CalibratedSampler
 from policysearch.samplers.calibration import Calibration, Reading, calibration_of
+from policysearch.samplers.known import Known
 from policysearch.samplers.layouts import (
     Design,
     Designer,
@@ -21,7 +22,7 @@ from policysearch.samplers.layouts import (
 )
 from policysearch.samplers.optuna_backed import OptunaSampler
 from policysearch.samplers.response import Response, design_of, smoothed_scores
-from policysearch.samplers.strategies import STRATEGIES, Known, Plan
+from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.samplers.variations import variations_of
 from policysearch.selection import pick_candidates
 from policysearch.space_yaml import load_space
@@ -36,7 +37,8 @@ MOVING = {r.op for r in SPACE.ops if SPACE.spec(r.op).family == "geometry"}
 
 
 def sampler(space=SPACE, calibration=CALIBRATION, seed=0, algorithm="random"):
-    return CalibratedSampler(space, calibration, NONE, OptunaSampler(space, seed, algorithm), seed)
+    inner = OptunaSampler(space, seed, algorithm)
+    return CalibratedSampler(space, Known(calibration), NONE, inner, seed)
 
 
 class TestCalibrated(SamplerContract):
@@ -117,7 +119,7 @@ def test_a_share_that_leaves_no_op_makes_no_policy():
 
 def best_sampler(best, space=SPACE, calibration=CALIBRATION):
     inner = OptunaSampler(space, 0, "random")
-    return CalibratedSampler(space, calibration, NONE, inner, best=("best", best))
+    return CalibratedSampler(space, Known(calibration, best=("best", best)), NONE, inner)
 
 
 def test_the_best_search_free_policy_is_tried_first_with_its_ops_cut_to_what_the_data_bear():
