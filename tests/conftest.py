@@ -7,19 +7,13 @@ import hypothesis
 import pytest
 import torch
 
-#: Files that take long, the longest first.
+#: The files that take longest, the longest first.
 SLOW = (
-    "test_company_proxies", "samplers/test_strategies", "test_study_objectives", "test_study",
-    "test_example", "samplers/test_optuna_samplers", "faults/test_resume", "ops/test_op_contract",
-    "test_trainer_problem", "exporters/test_optuna_study", "ops/test_image_native",
-    "engines/test_local_engine", "test_example_text", "ops/test_text_contract", "test_packaging",
-    "test_own_network", "test_examples_more", "test_api", "test_series_search",
-    "test_augmented_dataset", "faults/test_programs", "test_mixture", "cli/test_search_audio",
-    "test_class_probability", "exporters/test_dashboard", "cli/test_texts", "test_space_file",
-    "test_schedule", "faults/test_full_disk", "samplers/test_variations",
-    "samplers/test_calibrated_sampler", "samplers/test_staged_sampler", "test_policy_file",
-    "ops/test_image_pillow", "test_search_loop", "engines/test_simulated_engine",
-    "faults/test_workers", "test_benchmarks", "test_tabular_search", "exporters/test_tensorboard",
+    "test_company_proxies", "samplers/test_strategies", "test_study_objectives",
+    "test_study", "test_example", "samplers/test_optuna_samplers", "faults/test_resume",
+    "ops/test_op_contract", "test_trainer_problem", "exporters/test_optuna_study",
+    "ops/test_image_native", "engines/test_local_engine", "test_example_text",
+    "ops/test_text_contract",
 )  # fmt: skip
 
 pytest.register_assert_rewrite("contracts")
