@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from readme_company import company, company_costs
@@ -138,33 +139,45 @@ def _control(path: Path) -> str:
 
 
 def _search_costs(path: Path) -> str:
-    """Accuracy of the found policy by objective and strategy, for a part of a verdict's cost."""
+    """Gain of the found policy by objective and strategy, for a part of a verdict's cost."""
     if not path.exists():
         return ""
     result = json.loads(path.read_text())
-    found: dict[str, dict[float, list[float]]] = {}
+    arms = {draw: found["arms"] for draw, found in result["draws"].items()}
+    gains: dict[str, dict[float, list[float]]] = {}
     for cell in result["cells"]:
         name = f"{cell['strategy']}, {cell['objective']}"
-        accuracy = 100 * sum(cell["accuracies"]) / len(cell["accuracies"])
-        found.setdefault(name, {}).setdefault(cell["level"], []).append(accuracy)
+        gain = 100 * (mean(cell["accuracies"]) - mean(arms[str(cell["draw"])]["none"]))
+        gains.setdefault(name, {}).setdefault(cell["level"], []).append(gain)
     levels = sorted({cell["level"] for cell in result["cells"]})
-    n_draws = len({cell["draw"] for cell in result["cells"]})
-    n_seeds = len(result["cells"][0]["accuracies"])
+    n_draws = max(len(found) for row in gains.values() for found in row.values())
     lines = [
         "What a search finds for a part of the cost of the final comparison (7 arms x 10 seeds),",
-        "by strategy and objective: test accuracy in percent,",
-        f"mean over {n_draws} draws of 100 digits x {n_seeds} seeds. Draws differ by about a",
+        "by strategy and objective: points of test accuracy above no augmentation on the same",
+        f"draws of 100 digits, mean over {n_draws} draws (fewer are stated) x "
+        f"{len(result['cells'][0]['accuracies'])} seeds. Draws differ by about a",
         "point, so neighbours are not told apart.",
         "",
         "| strategy, objective | " + " | ".join(f"{level:g} x" for level in levels) + " |",
         "|---|" + "---:|" * len(levels),
     ]
-    for name, row in sorted(found.items(), key=lambda i: -sum(i[1][min(i[1])])):
-        means = {level: sum(v) / len(v) for level, v in row.items() if len(v) == n_draws}
-        cells = [f"{means[level]:.2f}" if level in means else "" for level in levels]
-        if means:
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"({result['note']})", f"  `{result['command']}`"])
+    for name, row in sorted(gains.items(), key=lambda i: -mean(i[1][min(i[1])])):
+        cells = [_gain(row.get(level, []), n_draws) for level in levels]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    free = {
+        name: mean(100 * (mean(arm[name]) - mean(arm["none"])) for arm in arms.values())
+        for name in ("randaugment", "trivialaugment", "uniformaugment")
+    }
+    told = ", ".join(f"{name} {gain:+.2f}" for name, gain in free.items())
+    return "\n".join(
+        [*lines, "", f"Without a search: {told}. {result['note']}", f"  `{result['command']}`"]
+    )
+
+
+def _gain(values: list[float], n_draws: int) -> str:
+    if not values:
+        return ""
+    return f"{mean(values):+.2f}" + (f" ({len(values)})" if len(values) < n_draws else "")
 
 
 def transform(result: dict[str, Any]) -> str:
