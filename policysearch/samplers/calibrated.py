@@ -73,12 +73,13 @@ class CalibratedSampler:
         if known.best is not None and known.calibration is not None:
             self._given += self._capped(*known.best)
         self._n_varied = len(variations_of(space))
-        self._first = first_designs(self._designer)
+        self._first = self._distinct(first_designs(self._designer))
         if n_trials is not None:
             n_others = len(self._given) + self._n_varied + 1
             self._first = self._first[: max(MIN_TRIALS, n_trials - n_others)]
         first = set(self._first)
         others = [d for d in all_designs(self._designer) if d not in first]
+        others = self._distinct([*self._first, *others])[len(self._first) :]
         order = generator(seed, "designs").permutation(len(others))
         self._others = [others[i] for i in order]
 
@@ -97,6 +98,18 @@ class CalibratedSampler:
         if index < N_LED or (index % 2 == 0 and index < MAX_LED):
             return self._led(number, history) or self._refined(number, history)
         return self._refined(number, history)
+
+    def _distinct(self, designs: Sequence[Design]) -> list[Design]:
+        """One design for each policy: where ops are borne to the full, shares do not matter."""
+        seen: set[Policy] = set()
+        found = []
+        for design in designs:
+            policy = self._designer.policy(design)
+            if policy is None or policy not in seen:
+                found.append(design)
+            if policy is not None:
+                seen.add(policy)
+        return found
 
     def _capped(self, name: str, policy: Policy) -> list[Suggestion]:
         """The policy with its ops cut, where that changes anything, each result once."""

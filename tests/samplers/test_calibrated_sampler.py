@@ -311,3 +311,12 @@ def test_ops_on_whole_batches_come_in_the_last_stage():
         assert not any({"mixup", "pgd", "hardest_of_k", "synthesize"} & set(s) for s in before)
         assert {"mixup", "pgd", "hardest_of_k", "synthesize"} <= set(last)
         assert set(before[-1]) < set(last)
+
+
+def test_a_policy_that_several_shares_lead_to_is_tried_once():
+    """Where everything is borne to the full, designs that differ by their share are the same."""
+    full = {op.op: dict.fromkeys(["0.25", "0.5", "0.75", "1"], 1.0) for op in SPACE.ops}
+    trials = play(sampler(calibration=calibration_of([answers(full)])), 30)
+    designed = [t.suggestion.policy for t in trials if t.suggestion.is_designed]
+    assert len(designed) > 5
+    assert len(set(designed)) == len(designed)
