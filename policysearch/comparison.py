@@ -213,14 +213,7 @@ def run_arms(
     ]
     run.begin_rung("verdict", len(tasks), progress)
     outcomes = run.run_tasks(tasks, engine, stop, progress)
-    failed = [key for key, outcome in outcomes.items() if outcome.state != "complete"]
-    if failed:
-        run.void(failed)
-        raise RunError(
-            f"{len(failed)} of {len(tasks)} trainings of the final comparison failed. "
-            f"'{failed[0]}': {outcomes[failed[0]].message.strip()}\n"
-            f"They are tried again by: policysearch resume {run.path}"
-        )
+    run.require_all(outcomes, "the final comparison")
     unseen = unseen_by(policy for policies in arms.values() for policy in policies)
     numbers = range(len(seeds))
     collected = [

@@ -74,21 +74,20 @@ class Confirmation:
 
         The first networks that are trained without augmentation, `MIN_PROBED` or one of each
         fold, answer `probes`.
+
+        Raises:
+          RunError: When a training failed for good: the final comparison could not do without.
         """
         n = len(self._replicates)
         self._run.begin_rung("baselines", n * len(self._baselines), self._progress)
         outcomes = self._train("baselines", self._baselines, range(n), engine, probes)
-        answered = [m for o in outcomes.get("none", ()) for m in o.metrics]
-        self.calibration = calibration_of(answered)
-        arms = {name: outcomes[name] for name in self._baselines}
-        complete = {
-            name: [outcome.metrics[0] for outcome in mine]
-            for name, mine in arms.items()
-            if all(outcome.state == "complete" for outcome in mine)
-        }
-        if len(complete) < 2:  # nothing to compare: the search may still find something
-            return Headroom(None, None, n, None, next(iter(complete), "none"), None)
-        return headroom(complete, self._problem.chance_score())
+        self._run.require_all(
+            {f"baselines/{k}/{i}": o for k, mine in outcomes.items() for i, o in enumerate(mine)},
+            "the search-free policies",
+        )
+        self.calibration = calibration_of([m for o in outcomes["none"] for m in o.metrics])
+        arms = {name: [o.metrics[0] for o in mine] for name, mine in outcomes.items()}
+        return headroom(arms, self._problem.chance_score())
 
     def training_seconds(self) -> float | None:
         """Mean seconds of the trainings of the search-free policies; `None` where none ended."""

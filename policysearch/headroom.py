@@ -90,14 +90,15 @@ class Headroom:
                 f"(p = {self.p_value:.2g} over {self.n_trainings} trainings of each)."
             )
         if self.learns is False:
-            reason = "no policy lets the network predict better than the class frequencies"
-        else:
-            reason = (
-                "the search-free policies, no augmentation among them, differ by no more than "
-                f"trainings of one policy do (p = {self.p_value:.2g} over {self.n_trainings} "
-                "trainings of each)"
+            return (
+                "No head-room found: no policy lets the network predict better than the class "
+                "frequencies. Longer trainings (--epochs) or more data may change that."
             )
-        return f"No head-room found: {reason}.{self._price()}"
+        return (
+            "No head-room found: the search-free policies, no augmentation among them, differ by "
+            f"no more than trainings of one policy do (p = {self.p_value:.2g} over "
+            f"{self.n_trainings} trainings of each).{self._price()}"
+        )
 
     def _price(self) -> str:
         if self.n_needed is None:

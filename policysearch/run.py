@@ -138,6 +138,25 @@ class Run:
         """Makes recorded failures void: when the run goes on, these tasks are tried again."""
         self.record("void", {"keys": list(keys)})
 
+    def require_all(self, outcomes: Mapping[str, Outcome], of: str) -> None:
+        """Refuses to go on without the score of every task of a comparison.
+
+        Args:
+          outcomes: By key.
+          of: What they are part of, for the message.
+
+        Raises:
+          RunError: When any failed for good. They become void: `resume` tries them again.
+        """
+        failed = [key for key, outcome in outcomes.items() if outcome.state != "complete"]
+        if failed:
+            self.void(failed)
+            raise RunError(
+                f"{len(failed)} of {len(outcomes)} trainings of {of} failed. "
+                f"'{failed[0]}': {outcomes[failed[0]].message.strip()}\n"
+                f"They are tried again by: policysearch resume {self.path}"
+            )
+
     def run_tasks(
         self, tasks: Iterable[Task], engine: Engine, stop: StopRequest, progress: Progress
     ) -> dict[str, Outcome]:
@@ -163,7 +182,8 @@ class Run:
                 n_done += 1
                 key, outcome = finished.task.key, finished.outcome
                 known[key] = outcome
-                progress({"event": "task", "key": key, "done": n_done, "of": len(wanted)})
+                told = {"state": outcome.state, "message": outcome.message}
+                progress({"event": "task", "key": key, "done": n_done, "of": len(wanted), **told})
             failures.count((finished.task.key, finished.outcome) for finished in ended)
         return {task.key: known[task.key] for task in wanted}
 

@@ -150,8 +150,9 @@ class Study:
         ):
             confirmation = Confirmation(run, self.problem, self.baselines, stop, self.progress)
             room = confirmation.run_baselines(engines.of("confirm"), self._probes())
-            self.progress({"event": "headroom", **room.to_dict()})
-            if not room.is_found and not self.config.search_anyway:
+            is_last = not room.is_found and not self.config.search_anyway
+            self.progress({"event": "headroom", **room.to_dict(), "is_last": is_last})
+            if is_last:
                 return self._end_without_search(run, room, self._told_of_ops(confirmation))
             self._seconds = self._seconds or confirmation.training_seconds()
             cost = self._cost(run)

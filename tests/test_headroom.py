@@ -49,6 +49,8 @@ def test_arms_that_predict_worse_than_the_class_frequencies_have_learned_nothing
     assert "no policy lets the network predict better than the class frequencies" in (
         room.sentence()
     )
+    assert "Longer trainings (--epochs)" in room.sentence()
+    assert "trainings of each" not in room.sentence()  # more of them would show nothing
 
 
 def test_the_price_of_half_a_point_is_that_of_a_paired_test():

@@ -221,8 +221,11 @@ def test_workers_may_change_between_sessions(tmp_path, finished):
     assert result_of(out) == result_of(finished)
 
 
-def test_a_verdict_that_failed_is_tried_again_by_resume(tmp_path, finished):
-    """It has no other way to end. What went well is not repeated."""
+@pytest.mark.parametrize(
+    ("key", "n_all"), [("verdict/none/1", 14), ("baselines/randaugment/1", 15)]
+)
+def test_a_comparison_that_failed_is_tried_again_by_resume(tmp_path, finished, key, n_all):
+    """A run must not end, or say there is no head-room, without one of its arms."""
 
     class Flaky:
         def __init__(self, engine):
@@ -233,12 +236,12 @@ def test_a_verdict_that_failed_is_tried_again_by_resume(tmp_path, finished):
             return [self.broken(f) for f in self.engine.wait(seconds)]
 
         def broken(self, finished):
-            if finished.task.key != "verdict/none/1":
+            if finished.task.key != key:
                 return finished
             outcome = Outcome("failed", failure="memory", message="none left")
             return type(finished)(finished.task, outcome)
 
-    with pytest.raises(RunError, match=r"1 of 14 trainings .*'verdict/none/1': none left"):
+    with pytest.raises(RunError, match=rf"1 of {n_all} trainings .*'{key}': none left"):
         search(tmp_path, lambda o, c: Flaky(with_formula(tmp_path)(o, c)))
     study.resume(tmp_path / "run", silent, with_formula(tmp_path))
     evaluated = (tmp_path / "evaluated").read_text().splitlines()

@@ -78,7 +78,7 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
     if kind == "plan":
         return _plan_lines(event)
     if kind == "headroom":
-        hint = "" if event["is_found"] else " (--search-anyway searches all the same.)"
+        hint = " (--search-anyway searches all the same.)" if event["is_last"] else ""
         return [event["sentence"] + hint]
     if kind == "selected":
         chosen = event["chosen"]
@@ -88,9 +88,10 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
         return [f"{where} the best is {name}: it will be exported."]
     if kind == "stopping":
         return ["Stopping when the running trainings end; Ctrl-C again stops at once."]
-    if kind == "trial" and event["state"] == "failed":
+    if kind in {"trial", "task"} and event.get("state") == "failed":
+        what = f"Trial {event['number']}" if kind == "trial" else f"Training '{event['key']}'"
         reason = str(event["message"]).strip().splitlines()[-1:]
-        return [f"Trial {event['number']} failed: {reason[0] if reason else 'no reason given'}"]
+        return [f"{what} failed: {reason[0] if reason else 'no reason given'}"]
     return []
 
 

@@ -49,6 +49,27 @@ def test_failed_trial_is_told_with_its_last_line_and_no_control_characters(
     assert "Trial 0 failed: ValueError: \\x1b[31mred" in err
 
 
+def test_failed_training_of_a_comparison_is_told_with_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = PlainProgress()
+    progress(RUNG)
+    told = {"event": "task", "key": "baselines/none/0", "done": 1, "of": 2}
+    progress({**told, "state": "failed", "message": "Traceback\nValueError: no"})
+    progress({**told, "state": "complete", "message": "", "done": 2})
+    err = capsys.readouterr().err
+    assert err.count("failed") == 1
+    assert "Training 'baselines/none/0' failed: ValueError: no" in err
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_searching_anyway_is_offered_to_those_who_do_not(
+    capsys: pytest.CaptureFixture[str], is_last: bool
+) -> None:
+    PlainProgress()({"event": "headroom", "sentence": "No head-room found.", "is_last": is_last})
+    assert ("--search-anyway" in capsys.readouterr().err) == is_last
+
+
 def test_baseline_that_was_chosen_is_called_search_free(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
