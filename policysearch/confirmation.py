@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from policysearch.config import SearchConfig
+from policysearch.costs import PolicyCost
 from policysearch.engines.base import Engine
 from policysearch.errors import RunError
 from policysearch.headroom import Headroom, headroom
@@ -98,7 +99,9 @@ class Confirmation:
         ]
         return float(np.mean(seconds)) if seconds else None
 
-    def run_candidates(self, engine: Engine, trials: Sequence[Trial]) -> Selection:
+    def run_candidates(
+        self, engine: Engine, trials: Sequence[Trial], cost: PolicyCost | None = None
+    ) -> Selection:
         """Trains the best trials beside the search-free policies and chooses among them all.
 
         Raises:
@@ -113,7 +116,7 @@ class Confirmation:
                 + (f" {len(reasons)} failed, the last one so: {reasons[-1]}" if reasons else "")
             )
         n_folds = self._problem.n_folds
-        whole = config.weighs_cost  # a cheap policy may be worse than the others, and stays
+        whole = cost is not None  # a cheap policy may be worse than the others, and stays
         survivors = [len(arms)] * self._n_rounds if whole else halving(len(arms), self._n_rounds)
         self._run.begin_rung("confirm", n_folds * sum(survivors), self._progress)
         for index, n_left in enumerate(survivors):
@@ -124,7 +127,7 @@ class Confirmation:
             self._train("confirm", smaller, range(len(self._replicates)), engine)
         active = dict(self._baselines) | arms | smaller
         scores = {name: self._scores[name] for name in active}
-        selection = select(active, scores, tuple(self._baselines))
+        selection = select(active, scores, tuple(self._baselines), cost)
         return selection.with_pruning(_pruning(active, scores, smaller))
 
     def _train(

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from policysearch.costs import pareto_fronts, spread_over
+from policysearch.costs import PolicyCost, pareto_fronts, spread_over
 from policysearch.errors import RunError
 from policysearch.policy import Policy
 from policysearch.samplers.response import smoothed_scores
@@ -93,6 +93,7 @@ def select(
     arms: Mapping[str, Policy],
     scores: Mapping[str, Sequence[float]],
     baselines: Sequence[str],
+    cost: PolicyCost | None = None,
 ) -> Selection:
     """Chooses among confirmed arms.
 
@@ -101,6 +102,8 @@ def select(
       scores: Paired validation scores of every arm, lower is better, infinite for a failure; score
         `i` of every arm comes from the same seed and fold, and an arm that dropped out has fewer.
       baselines: Names of the search-free arms, simplest first.
+      cost: Where that is an objective, the cheaper policy is the simpler one, and none is chosen
+        that another one beats in both.
 
     Raises:
       RunError: When there is no candidate or no baseline that could be trained.
@@ -112,11 +115,18 @@ def select(
         raise RunError("No search-free policy could be trained, so nothing can be compared.")
     if not candidates:
         raise RunError("The search found no policy that could be trained.")
-    by_size = sorted(candidates, key=lambda name: (arms[name].n_choices, means[name]))
+    size = {
+        name: policy.n_choices if cost is None else cost(policy) for name, policy in arms.items()
+    }
+    if cost is not None:
+        candidates = _front(candidates, means, size)
+    by_size = sorted(candidates, key=lambda name: (size[name], means[name]))
     found = _simplest_of_the_best(by_size, scores)
     best_free = min(free, key=means.__getitem__)
     margin, error = paired(scores[best_free], scores[found])
-    simplest = sorted([*free, found], key=lambda name: (arms[name].n_choices, name == found))
+    standing = [*free, found] if cost is None else _front([*free, *candidates], means, size)
+    standing = [name for name in standing if name in free or name == found]
+    simplest = sorted(standing, key=lambda name: (size[name], name == found))
     chosen = _simplest_of_the_best(simplest, scores)
     return Selection(
         found=arms[found],
@@ -128,6 +138,13 @@ def select(
         margin_error=error,
         arms=arms,
     )
+
+
+def _front(
+    names: Iterable[str], means: Mapping[str, float], costs: Mapping[str, float]
+) -> list[str]:
+    """Those that none beats in both score and cost."""
+    return pareto_fronts({name: (means[name], costs[name]) for name in names})[0]
 
 
 def _simplest_of_the_best(names: Sequence[str], scores: Mapping[str, Sequence[float]]) -> str:

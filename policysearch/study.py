@@ -158,7 +158,7 @@ class Study:
             cost = self._cost(run)
             known = Known(confirmation.calibration, cost, (room.best, self.baselines[room.best]))
             trials = self._search(run, engines.of("search"), stop, known)
-            selection = confirmation.run_candidates(engines.of("confirm"), trials)
+            selection = confirmation.run_candidates(engines.of("confirm"), trials, cost)
             self.progress({"event": "selected", **self._told(selection)})
             front = [] if cost is None else front_of(selection, cost)
             verdict = self._verdict(run, engines.of("verdict"), stop, selection, cost)

@@ -248,13 +248,13 @@ def _sentence(
         )
     elif chosen.name == "none":
         start = (
-            f"The search did not beat training without augmentation {chosen_on}, so the "
-            f"exported policy augments nothing. {here} it {reach}"
+            "The search did not beat training without augmentation by more than noise "
+            f"{chosen_on}, so the exported policy augments nothing. {here} it {reach}"
         )
     else:
         start = (
-            f"The search did not beat {_title(chosen.name)} {chosen_on}, so this "
-            f"search-free policy is exported. {here} it {reach}"
+            f"The search did not beat {_title(chosen.name)} by more than noise {chosen_on}, so "
+            f"this search-free policy is exported. {here} it {reach}"
         )
     against = [c for c in comparisons if c.other == "none"]
     parts = [f"{_points(c, measure)} against no augmentation" for c in against]

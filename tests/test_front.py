@@ -48,6 +48,9 @@ def test_the_front_holds_what_none_beats_and_its_policies_load(finished):
     assert {p.name for p in (finished / "front").iterdir()} == {
         point["file"].removeprefix("front/") for point in front
     }
+    chosen = verdict["validation"]
+    name = chosen["origin"] if chosen["chosen"] == "found" else chosen["chosen"]
+    assert name in {point["name"] for point in front}
     axes = {arm["name"]: arm["axes"]["augmentation_microseconds"] for arm in verdict["arms"]}
     assert axes["none"] == 0
     assert axes["found"] > 0

@@ -79,6 +79,22 @@ def test_a_search_free_policy_with_more_operations_is_not_the_simpler_one():
     assert select(equal, scores | {"default": best}, BASELINES).chosen_arm == "default"
 
 
+def test_where_cost_counts_a_tie_goes_to_the_cheaper_and_none_is_chosen_that_is_beaten_in_both():
+    """`default` and `trial-1` are equally large; the fewest operations are the dearest."""
+    best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]  # 0.01 worse, within the noise
+    arms = ARMS | {"default": policy_of("invert", "posterize")}
+    scores = {"none": [0.9] * 3, "default": noisy, "trial-1": best, "trial-2": best}
+
+    def costing(**costs):
+        by_policy = {arms[name.replace("_", "-")]: cost for name, cost in costs.items()}
+        return select(arms, scores, BASELINES, lambda policy: by_policy.get(policy, 0.0))
+
+    beaten = costing(default=2.0, trial_1=1.0, trial_2=9.0)
+    assert (beaten.chosen_arm, beaten.origin) == ("found", "trial-1")
+    assert costing(default=1.0, trial_1=2.0, trial_2=9.0).chosen_arm == "default"
+    assert costing(default=1.0, trial_1=2.0, trial_2=0.5).origin == "trial-2"
+
+
 def test_an_arm_that_dropped_out_early_does_not_win_by_its_few_trainings():
     selection = chosen(none=[0.9] * 4, trial_1=[0.3, 0.3, 0.3, 0.3], trial_2=[0.1, 0.3])
     assert selection.origin == "trial-1"

@@ -195,18 +195,19 @@ def test_arms_that_cannot_be_compared_are_refused(arms, chosen, text):
         (
             [NONE, TRIVIAL, CLOSE],
             "trivialaugment",
-            "The search did not beat TrivialAugment on validation data, so this search-free "
-            "policy is exported. On the test split it reaches 92.0% accuracy: +2.0 points "
-            "[+1.6, +2.4] (better) against no augmentation, and -0.2 points [-1.6, +1.2] (not "
-            "distinguishable) against the best other arm, the found policy (5 paired seeds).",
+            "The search did not beat TrivialAugment by more than noise on validation data, so "
+            "this search-free policy is exported. On the test split it reaches 92.0% accuracy: "
+            "+2.0 points [+1.6, +2.4] (better) against no augmentation, and -0.2 points [-1.6, "
+            "+1.2] (not distinguishable) against the best other arm, the found policy (5 "
+            "paired seeds).",
         ),
         (
             [NONE, CLOSE],
             "none",
-            "The search did not beat training without augmentation on validation data, so the "
-            "exported policy augments nothing. On the test split it reaches 90.0% accuracy: -2.2 "
-            "points [-3.3, -1.1] (worse) against the best other arm, the found policy (5 paired "
-            "seeds).",
+            "The search did not beat training without augmentation by more than noise on "
+            "validation data, so the exported policy augments nothing. On the test split it "
+            "reaches 90.0% accuracy: -2.2 points [-3.3, -1.1] (worse) against the best other "
+            "arm, the found policy (5 paired seeds).",
         ),
         (
             [NONE, AHEAD],
