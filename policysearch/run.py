@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import os
 import platform
 import re
 import signal
@@ -246,6 +247,10 @@ def check_new_directory(path: Path) -> None:
             f"policysearch resume {path}"
         )
     try:
+        above = next(parent for parent in path.absolute().parents if parent.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+            reason = "cannot be written to" if above.is_dir() else "is not a directory"
+            raise InvalidValueError(f"`--out` cannot be made, got '{path}': '{above}' {reason}.")
         # Settings without a ledger: a run that ended before its first record, so nothing is lost.
         left = [p.name for p in path.iterdir()] if path.is_dir() else []
         if (path.exists() and not path.is_dir()) or set(left) - {"config.yaml"}:

@@ -234,6 +234,21 @@ def load_space(name: str, modality: str = "image") -> SearchSpace:
     )
 
 
+def check_space_name(name: str) -> None:
+    """Refuses what is the name of no shipped space, of any modality, and no path.
+
+    Raises:
+      UnknownNameError: With the nearest known name.
+    """
+    shipped = space_files()
+    known = {*shipped, *(full.split("/", 1)[1] for full in shipped)}
+    if name not in known and Path(name).suffix not in SUFFIXES and not os.path.exists(name):
+        raise UnknownNameError(
+            unknown_name("space", name, shipped if "/" in name else known - set(shipped))
+            + " A file of your own must end in .yaml."
+        )
+
+
 def _op_range(entry: _OpEntry, modality: str) -> OpRange:
     spec = all_ops(modality)[entry.op]
     if not spec.has_magnitude:

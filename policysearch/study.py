@@ -46,7 +46,7 @@ from policysearch.search_loop import SearchLoop
 from policysearch.seeding import generator, rung_seed
 from policysearch.selection import Selection
 from policysearch.space import RareClasses, SearchSpace
-from policysearch.space_yaml import DEFAULT_SPACE, SUFFIXES, load_space
+from policysearch.space_yaml import DEFAULT_SPACE, SUFFIXES, check_space_name, load_space
 from policysearch.trial import Replicate, Trial
 from policysearch.verdict import make_verdict
 
@@ -101,8 +101,9 @@ class Study:
         self.config = config
         self.progress = progress
         self.make_engine = make_engine
+        if config.space is not None:  # what is wrong with it is said before data are read
+            check_space_name(config.space)
         if config.space is not None and ("/" in config.space or config.space.endswith(SUFFIXES)):
-            # What is wrong with it is said before data are read.
             has_rare = load_space(config.space).rare_classes is not None
             if has_rare and not config.rare_classes:
                 self.config = config = config.model_copy(update={"rare_classes": True})

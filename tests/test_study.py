@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -21,7 +22,7 @@ from policysearch.comparison import compare
 from policysearch.config import make_config, read_config
 from policysearch.engines.choose import local_engine
 from policysearch.engines.local import LocalEngine
-from policysearch.errors import FormatError, InvalidValueError, RunError
+from policysearch.errors import FormatError, InvalidValueError, PolicySearchError, RunError
 from policysearch.ledger import read_ledger
 from policysearch.objectives.from_scratch import FinalTraining, FromScratch
 from policysearch.policy_json import read_policy_file
@@ -292,10 +293,28 @@ def test_another_run_or_a_filled_directory_is_refused_and_left_alone(tmp_path, f
     (tmp_path / "file").touch()
     with pytest.raises((InvalidValueError, RunError), match="file"):
         study.search(make_config(SETTINGS), tmp_path / "file", silent, with_formula(tmp_path))
-    with pytest.raises(RunError, match="cannot be made: Not a directory"):
+    with pytest.raises(InvalidValueError, match="' is not a directory"):
         study.search(
             make_config(SETTINGS), tmp_path / "file" / "x", silent, with_formula(tmp_path)
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"space": "opwize"}, "Unknown space 'opwize'. Did you mean 'opwise'"),
+        ({"device": "cuda:99"}, "`--device` must be one that torch can compute on here"),
+        ({"network": "a:b", "checkpoint": "no.pt"}, "no.pt"),
+    ],
+)
+def test_wrong_names_are_told_before_data_are_read(tmp_path, settings, text):
+    with pytest.raises(PolicySearchError, match=re.escape(text)):
+        search(tmp_path, data="no such data", train_size=None, **settings)
+
+
+def test_a_training_of_the_search_is_no_longer_than_a_full_one(tmp_path):
+    with pytest.raises(InvalidValueError, match="`search_epochs` must be at most `epochs`"):
+        search(tmp_path, epochs=2, search_epochs=3)
 
 
 def test_what_is_no_run_cannot_be_resumed(tmp_path):
@@ -308,7 +327,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from policysearch.config import make_config
-from policysearch.errors import RunError
+from policysearch.errors import PolicySearchError
 from policysearch.ledger import Ledger
 from policysearch.run import create_run_directory
 if os.geteuid() == 0:
@@ -321,7 +340,7 @@ for act in (
 ):
     try:
         act()
-    except RunError as error:
+    except PolicySearchError as error:
         print(error)
 """
 
@@ -343,7 +362,7 @@ def test_a_read_only_directory_is_told_as_such(tmp_path):
         folder.chmod(0o755)
     texts = done.stdout.splitlines()
     assert len(texts) == 2, done.stderr
-    assert "cannot be made: Permission denied" in texts[0]
+    assert "locked' cannot be written to" in texts[0]
     assert "cannot be written: Permission denied" in texts[1]
     assert list(folder.iterdir()) == []
 

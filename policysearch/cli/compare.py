@@ -9,10 +9,10 @@ import click
 
 from policysearch.cli.commands import examples
 from policysearch.cli.run_options import (
+    config_from,
     data_options,
     network_options,
     run_options,
-    settings_from,
     training_options,
 )
 from policysearch.cli.search import carry_out
@@ -54,12 +54,11 @@ def command(
     there is no DATA.
     """
     from policysearch.comparison import compare
-    from policysearch.config import make_config
     from policysearch.run import free_directory
 
     if words["objective"] == "command":  # there is no DATA, so the first word is a policy
         policies, words["data"] = (words["data"], *policies), ""
-    config = make_config(settings_from(words) | {"policies": policies})
+    config = config_from(words, policies=policies)
     where = out or free_directory(config.data or "command", "compare-")
     carry_out(
         lambda progress: compare(config, where, progress),

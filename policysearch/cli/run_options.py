@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from policysearch.errors import FormatError
+
+if TYPE_CHECKING:
+    from policysearch.config import SearchConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -230,7 +235,28 @@ def with_options(command: Command, options: Sequence[Callable[[Any], Any]]) -> C
     return command
 
 
-def settings_from(words: dict[str, Any]) -> dict[str, Any]:
-    """Settings named as in `SearchConfig`; options that were not given are left out."""
-    renamed = {"timeout": "timeout_seconds", "budget": "budget_seconds"}
-    return {renamed.get(k, k): v for k, v in words.items() if v is not None}
+#: Options whose setting has another name.
+_RENAMED = {"timeout": "timeout_seconds", "budget": "budget_seconds", "no_prune": "prune"}
+
+
+def config_from(words: Mapping[str, Any], **more: Any) -> SearchConfig:
+    """Settings from the options that were given, and some more.
+
+    Raises:
+      FormatError: Naming every problem, by option.
+    """
+    from policysearch.config import make_config
+
+    given = {_RENAMED.get(k, k): v for k, v in words.items() if v is not None}
+    try:
+        return make_config(given | more)
+    except FormatError as error:
+        found = click.get_current_context().command.params
+        options = {f"`{_RENAMED.get(p.name or '', p.name)}`": _shown(p) for p in found}
+        told = re.compile("|".join(map(re.escape, options)))
+        problems = [told.sub(lambda m: options[m[0]], text) for text in error.problems]
+        raise FormatError(error.what, problems) from None
+
+
+def _shown(option: click.Parameter) -> str:
+    return option.opts[0] if isinstance(option, click.Option) else option.human_readable_name

@@ -11,10 +11,10 @@ import click
 from policysearch.cli.commands import examples
 from policysearch.cli.run_options import (
     Duration,
+    config_from,
     data_options,
     network_options,
     run_options,
-    settings_from,
     training_options,
 )
 
@@ -125,11 +125,10 @@ def command(
     The policy goes to OUT/policy.json, the verdict to OUT/verdict.json. An interrupted search
     goes on with `policysearch resume OUT`.
     """
-    from policysearch.config import make_config
     from policysearch.run import free_directory
     from policysearch.study import search
 
-    config = make_config(settings_from(words) | {"prune": not no_prune})
+    config = config_from(words, prune=not no_prune)
     where = out or free_directory(config.data or "command", "")
     carry_out(
         lambda progress: search(config, where, progress),

@@ -33,7 +33,7 @@ from policysearch.policy_json import GeneratorSource
 from policysearch.problems.base import Rung
 from policysearch.problems.extras import proxy_extras
 from policysearch.proxies.base import ProxySettings, seconds_per_epoch, settings_for
-from policysearch.proxies.checkpoint import file_digest
+from policysearch.proxies.checkpoint import file_digest, read_checkpoint
 from policysearch.proxies.costs import measure_op_costs
 from policysearch.proxies.generators import (
     GeneratorChoice,
@@ -41,7 +41,7 @@ from policysearch.proxies.generators import (
     generator_for,
     samples_of,
 )
-from policysearch.proxies.training import TrainingConfig
+from policysearch.proxies.training import TrainingConfig, check_device
 from policysearch.run import Progress
 from policysearch.samplers.strategies import STRATEGIES
 from policysearch.seeding import derive_seed
@@ -67,6 +67,9 @@ class DatasetProblem:
         self.left_out: dict[str, str] = {}
         choice = chosen_generator(config.generator, derive_seed(config.seed, "generator"))
         self.measure = measure_of(config.metric)
+        check_device(config.device)
+        if config.checkpoint is not None:
+            read_checkpoint(Path(config.checkpoint))
         self.splits = load_splits(config, progress)
         train = self.splits.final.train
         self.modality = train.modality
@@ -76,6 +79,11 @@ class DatasetProblem:
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
         self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)
+        if self.search_epochs > self.epochs:
+            raise InvalidValueError(
+                f"`search_epochs` must be at most `epochs`, which are {self.epochs}: a training "
+                f"of the search is no longer than a full one, got {self.search_epochs}."
+            )
         self._confirmed = FromScratch(self.splits.search, self._proxy)
         self.searched_by = objective_for(config.objective, STRATEGIES[config.strategy].objective)
         made = OBJECTIVES[self.searched_by]

@@ -184,3 +184,13 @@ def test_a_narrow_encoding_gets_question_marks():
     assert done.returncode == 0
     assert "? 0 to 30 deg" in done.stdout
     assert json.loads(run_process("ops", "--json").stdout)
+
+
+def test_wrong_settings_are_named_as_options(capsys):
+    assert cli.main(["search", "digits", "--verdict-seeds", "1", "--trials", "0"]) == 2
+    told = capsys.readouterr().err
+    assert "--verdict-seeds must be" in told
+    assert "--trials must be" in told
+    assert "`" not in told
+    assert cli.main(["search", "digits", "--score-key", "x"]) == 2
+    assert "--score-key needs --objective 'command'" in capsys.readouterr().err
