@@ -74,7 +74,15 @@ class RunEvents:
             key = str(record["key"])
             rung = key.partition("/")[0]
             begun, done = self._step(rung, key)
-            return [*begun, {"event": "task", "key": key, "done": done, "of": self._sizes[rung]}]
+            event = {
+                "event": "task",
+                "key": key,
+                "done": done,
+                "of": self._sizes[rung],
+                "state": record["state"],
+                "message": record.get("message", ""),
+            }
+            return [*begun, event]
         return []
 
     def _begin(self, name: str, n: int) -> list[dict[str, Any]]:

@@ -124,7 +124,10 @@ def _axis(value: Any, digits: int | None) -> str:
 def _row(
     arm: Mapping[str, Any], is_chosen: bool, comparison: Mapping[str, Any], is_share: bool
 ) -> list[str]:
-    low, high = (_value(arm.get(key), is_share) for key in ("ci_low", "ci_high"))
+    ends = [_number(arm.get(key)) for key in ("ci_low", "ci_high")]
+    if is_share:  # no accuracy lies beyond these, whatever a t interval of few seeds says
+        ends = [None if end is None else min(max(end, 0.0), 1.0) for end in ends]
+    low, high = (_value(end, is_share) for end in ends)
     difference = _difference(comparison, is_share)
     return [
         _marked(arm["name"], is_chosen),

@@ -57,3 +57,11 @@ def test_second_axes_stand_in_a_table_of_their_own():
     assert rows == [["* found", "0.040", "50.0%"], ["  none", "0.040", "50.0%"]]
     assert corruptions_of(verdict) == ["pixelate"]
     assert axes_rows(make_verdict([Arm("none", (0.9, 0.8))], "none", [0, 1])) == ([], [])
+
+
+def test_no_interval_of_an_accuracy_goes_beyond_none_and_all():
+    arms = [Arm("none", (0.01, 0.3), 0.0), Arm("found", (0.7, 0.99), 0.0)]
+    rows = verdict_rows(make_verdict(arms, "found", [0, 1]))
+    assert rows[0][2].endswith(" to 100.0%")
+    assert rows[1][2].startswith("0.0 to ")
+    assert "[-" in rows[1][4] or "[+" in rows[1][4]
