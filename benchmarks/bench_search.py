@@ -9,7 +9,7 @@ The seeds are 1, 2, 3, ...: none was chosen for its result.
 
     python benchmarks/bench_search.py digits-100
     python benchmarks/bench_search.py fashion --data fashion_mnist.npz --runs runs/
-    python benchmarks/bench_search.py digits-100 --longer --runs runs/   # twice the epochs
+    python benchmarks/bench_search.py digits-100 --longer 3 --runs runs/   # twice the epochs
 
 Runs that are kept (`--runs`) are gone on with, and draws that the result file holds are not
 repeated where their options are the same: delete it to begin anew.
@@ -202,7 +202,8 @@ def measure(words: argparse.Namespace, case: Case, data: str, folder: Path) -> N
     }
     result |= {key: known[key] for key in ("longer", "earlier") if key in known}
     if words.longer:
-        result["longer"] = twice_as_long(data, options, folder / "1")
+        draws = range(1, words.longer + 1)
+        result["longer"] = [twice_as_long(data, options, folder / str(draw)) for draw in draws]
     print(json.dumps(result["summary"], indent=1))
     if not words.quick:
         path.write_text(json.dumps(result, indent=1) + "\n")
@@ -215,7 +216,7 @@ def main() -> None:
     parser.add_argument("--data", help="path of the dataset (not needed for digits)")
     parser.add_argument("--draws", type=int)
     parser.add_argument("--runs", type=Path, help="where runs are kept and gone on with")
-    parser.add_argument("--longer", action="store_true", help="also train twice as long")
+    parser.add_argument("--longer", type=int, help="draws that are also trained twice as long")
     parser.add_argument("--quick", action="store_true", help="seconds; writes no result")
     words = parser.parse_args()
     case = CASES[words.case]

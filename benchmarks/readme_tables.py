@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -103,13 +104,24 @@ def _against(runs: list[dict[str, Any]]) -> str:
 
 
 def _longer(result: dict[str, Any]) -> str:
-    """The order of arms with twice the epochs."""
+    """The order of arms with twice the epochs, and on the same draws with the usual ones."""
     if "longer" not in result:
         return ""
-    scores = {name: sum(s) / len(s) for name, s in result["longer"]["scores"].items()}
-    ranked = sorted(scores, key=lambda name: -scores[name])
-    shown = ", ".join(f"{name} {100 * scores[name]:.2f}" for name in ranked)
-    return f" With twice the epochs (draw 1): {shown}."
+    longer = [run["scores"] for run in result["longer"]]
+    usual = [
+        run["scores"] | {"exported": run["scores"][run["chosen"]]}
+        for run in result["runs"][: len(longer)]
+    ]
+    return (
+        f" With twice the epochs, first {len(longer)} draws: {_ranked(longer, longer[0])}; with "
+        f"the usual ones: {_ranked(usual, longer[0])}."
+    )
+
+
+def _ranked(draws: list[dict[str, list[float]]], names: Iterable[str]) -> str:
+    means = {name: mean(mean(scores[name]) for scores in draws) for name in names}
+    ranked = sorted(means, key=lambda name: -means[name])
+    return ", ".join(f"{name} {100 * means[name]:.2f}" for name in ranked)
 
 
 def _control(path: Path) -> str:
