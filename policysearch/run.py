@@ -152,9 +152,10 @@ class Run:
         failed = [key for key, outcome in outcomes.items() if outcome.state != "complete"]
         if failed:
             self.void(failed)
+            first = outcomes[failed[0]]
             raise RunError(
                 f"{len(failed)} of {len(outcomes)} trainings of {of} failed. "
-                f"'{failed[0]}': {outcomes[failed[0]].message.strip()}\n"
+                f"'{failed[0]}': {first.message.strip() or first.state}\n"
                 f"They are tried again by: policysearch resume {self.path}"
             )
 
