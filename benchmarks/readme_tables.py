@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
@@ -80,7 +81,8 @@ def _cost(found: dict[str, dict[str, Any]]) -> str:
     for case, result in found.items():
         runs = result["runs"]
         n, n_seeds = len(runs), len(runs[0]["scores"]["found"])
-        exported = ", ".join(run["chosen"] for run in runs)
+        chosen = Counter(run["chosen"] for run in runs).most_common()
+        exported = ", ".join(f"{name} {times} of {n}" for name, times in chosen)
         seconds = sum(run["seconds_by_rung"]["verdict"] for run in runs) / n
         lines += [
             f"- **{TITLES[case]}**: {n} draw{'s' * (n > 1)} x {n_seeds} seeds (intervals over "
