@@ -212,7 +212,9 @@ def measure(arguments: argparse.Namespace) -> None:
     results = json.loads(out.read_text()) if out.exists() else {"cells": [], "draws": {}}
     results["command"] = (
         f"python benchmarks/search_costs.py --data {arguments.data} "
-        f"--train-size {arguments.train_size} --draws {' '.join(map(str, arguments.draws))}"
+        f"--train-size {arguments.train_size} --draws {' '.join(map(str, arguments.draws))} "
+        f"--levels {' '.join(f'{level:g}' for level in arguments.levels)} "
+        f"--contestants {arguments.contestants}"
     )
     for draw in arguments.draws:
         bench = Bench(arguments.data, arguments.train_size, draw, arguments.epochs)

@@ -124,8 +124,10 @@ def select(
     found = _simplest_of_the_best(by_size, scores)
     best_free = min(free, key=means.__getitem__)
     margin, error = paired(scores[best_free], scores[found])
-    standing = [*free, found] if cost is None else _front([*free, *candidates], means, size)
-    standing = [name for name in standing if name in free or name == found]
+    standing = [*free, found]
+    if cost is not None:
+        front = _front([*free, *candidates], means, size)
+        standing = [name for name in standing if name in front]
     simplest = sorted(standing, key=lambda name: (size[name], name == found))
     chosen = _simplest_of_the_best(simplest, scores)
     return Selection(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -228,10 +228,7 @@ def load_space(name: str, modality: str = "image") -> SearchSpace:
         what = f"space file '{name}'"
         text = read_text(path, "space file", MAX_SPACE_BYTES)
         return space_from_dict(parse_yaml(text, what), path.stem, what)
-    raise UnknownNameError(
-        unknown_name("space", name if "/" in name else short, shipped)
-        + " A file of your own must end in .yaml."
-    )
+    raise _unknown(name if "/" in name else short, shipped)
 
 
 def check_space_name(name: str) -> None:
@@ -243,10 +240,12 @@ def check_space_name(name: str) -> None:
     shipped = space_files()
     known = {*shipped, *(full.split("/", 1)[1] for full in shipped)}
     if name not in known and Path(name).suffix not in SUFFIXES and not os.path.exists(name):
-        raise UnknownNameError(
-            unknown_name("space", name, shipped if "/" in name else known - set(shipped))
-            + " A file of your own must end in .yaml."
-        )
+        raise _unknown(name, shipped if "/" in name else known - set(shipped))
+
+
+def _unknown(name: str, known: Iterable[str]) -> UnknownNameError:
+    told = unknown_name("space", name, known)
+    return UnknownNameError(f"{told} A file of your own must end in .yaml.")
 
 
 def _op_range(entry: _OpEntry, modality: str) -> OpRange:

@@ -103,10 +103,10 @@ class Study:
         self.make_engine = make_engine
         if config.space is not None:  # what is wrong with it is said before data are read
             check_space_name(config.space)
-        if config.space is not None and ("/" in config.space or config.space.endswith(SUFFIXES)):
-            has_rare = load_space(config.space).rare_classes is not None
-            if has_rare and not config.rare_classes:
-                self.config = config = config.model_copy(update={"rare_classes": True})
+            if "/" in config.space or config.space.endswith(SUFFIXES):
+                has_rare = load_space(config.space).rare_classes is not None
+                if has_rare and not config.rare_classes:
+                    self.config = config = config.model_copy(update={"rare_classes": True})
         self.problem = make_problem(config, progress)
         space = load_space(config.space or DEFAULT_SPACE, self.problem.modality)
         if not space.parameters():

@@ -6,9 +6,9 @@ import pytest
 from faults.driver import SETTINGS, silent, with_formula
 from faults.sessions import recorded
 
-from policysearch import study
+from policysearch import confirmation, study
 from policysearch.config import make_config
-from policysearch.errors import FormatError
+from policysearch.errors import FormatError, RunError
 from policysearch.ledger import read_ledger
 from policysearch.named import resolve_policy
 from policysearch.policy import Policy
@@ -54,6 +54,17 @@ def test_the_front_holds_what_none_beats_and_its_policies_load(finished):
     axes = {arm["name"]: arm["axes"]["augmentation_microseconds"] for arm in verdict["arms"]}
     assert axes["none"] == 0
     assert axes["found"] > 0
+
+
+def test_the_choice_is_told_what_policies_cost(tmp_path, monkeypatch):
+    def chosen(arms, scores, baselines, cost=None):
+        assert cost is not None
+        assert cost(arms["none"]) == 0
+        raise RunError("asked")
+
+    monkeypatch.setattr(confirmation, "select", chosen)
+    with pytest.raises(RunError, match="asked"):
+        study.search(make_config(BOTH), tmp_path / "run", silent, with_formula(tmp_path))
 
 
 def test_costs_are_measured_once_and_a_run_goes_on_with_them(tmp_path, finished):

@@ -22,6 +22,7 @@ ARMS = {
     "default": policy_of("flip_horizontal"),
     "trial-1": policy_of("invert", "equalize"),
     "trial-2": policy_of("autocontrast"),
+    "trial-3": policy_of("posterize"),
 }
 
 
@@ -82,8 +83,8 @@ def test_a_search_free_policy_with_more_operations_is_not_the_simpler_one():
 def test_where_cost_counts_a_tie_goes_to_the_cheaper_and_none_is_chosen_that_is_beaten_in_both():
     """`default` and `trial-1` are equally large; the fewest operations are the dearest."""
     best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]  # 0.01 worse, within the noise
-    arms = ARMS | {"default": policy_of("invert", "posterize")}
     scores = {"none": [0.9] * 3, "default": noisy, "trial-1": best, "trial-2": best}
+    arms = {name: ARMS[name] for name in scores} | {"default": policy_of("invert", "posterize")}
 
     def costing(**costs):
         by_policy = {arms[name.replace("_", "-")]: cost for name, cost in costs.items()}
@@ -93,6 +94,23 @@ def test_where_cost_counts_a_tie_goes_to_the_cheaper_and_none_is_chosen_that_is_
     assert (beaten.chosen_arm, beaten.origin) == ("found", "trial-1")
     assert costing(default=1.0, trial_1=2.0, trial_2=9.0).chosen_arm == "default"
     assert costing(default=1.0, trial_1=2.0, trial_2=0.5).origin == "trial-2"
+
+
+def test_a_policy_within_the_noise_is_passed_over_where_another_one_beats_it_in_both():
+    """That other one is a little worse than the best every time, and so no tie with it."""
+    best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]  # 0.01 worse, within the noise
+    steady = [0.105, 0.305, 0.205]
+
+    def costing(scores, **costs):
+        names = {name.replace("_", "-"): cost for name, cost in costs.items()}
+        by_policy = {ARMS[name]: cost for name, cost in names.items()}
+        arms = {name: ARMS[name] for name in scores}
+        return select(arms, scores, BASELINES, lambda policy: by_policy[policy])
+
+    free = {"none": steady, "default": noisy, "trial-1": best}
+    assert costing(free, none=0.0, default=2.0, trial_1=9.0).chosen_arm == "found"
+    found = {"none": [0.9] * 3, "trial-1": best, "trial-2": noisy, "trial-3": steady}
+    assert costing(found, none=0.0, trial_1=9.0, trial_2=2.0, trial_3=1.0).origin == "trial-1"
 
 
 def test_an_arm_that_dropped_out_early_does_not_win_by_its_few_trainings():
