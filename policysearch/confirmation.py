@@ -24,7 +24,7 @@ from policysearch.problems.base import Problem
 from policysearch.run import Progress, Run, StopRequest
 from policysearch.samplers.calibration import Calibration, calibration_of
 from policysearch.seeding import rung_seed
-from policysearch.selection import Pruning, Selection, pick_candidates, select
+from policysearch.selection import MERGED, PRUNED, Pruning, Selection, pick_candidates, select
 from policysearch.simplify import simplified
 from policysearch.trial import Outcome, Replicate, Task, Trial
 
@@ -157,13 +157,13 @@ class Confirmation:
         return found
 
     def _best(self, arms: Mapping[str, Policy], n: int) -> dict[str, Policy]:
-        """The `n` best arms so far, in order, without those that are clearly worse than the first.
+        """The `n` best arms so far, without those that are clearly worse than the first of them.
 
-        All that are compared were trained the same number of times.
+        A merged policy is among them. All were trained the same number of times.
         """
         means = {name: sum(self._scores.get(name, ())) for name in arms}
-        ranked = sorted(arms, key=means.__getitem__)[:n]
-        leader = self._scores.get(ranked[0], [])
+        ranked = sorted(arms, key=lambda name: (name != MERGED, means[name]))[:n]
+        leader = self._scores.get(min(ranked, key=means.__getitem__), [])
         return {
             name: arms[name]
             for name in ranked
@@ -177,7 +177,7 @@ class Confirmation:
         if best is None or not math.isfinite(means[best]):
             return {}
         smaller = simplified(arms[best])
-        return {} if smaller == arms[best] else {f"{best}-pruned": smaller}
+        return {} if smaller == arms[best] else {f"{best}{PRUNED}": smaller}
 
 
 def n_rounds(config: SearchConfig, problem: Problem) -> int:
@@ -219,7 +219,7 @@ def _pruning(
 ) -> Pruning | None:
     """What leaving out rare and weak parts cost the best candidate."""
     for name in smaller:
-        whole = name.removesuffix("-pruned")
+        whole = name.removesuffix(PRUNED)
         cost = float(np.mean(np.subtract(scores[name], scores[whole])))
         return Pruning(whole, arms[whole].n_choices, smaller[name].n_choices, cost)
     return None

@@ -303,6 +303,11 @@ class Policy:
         """Number of op calls in the policy: its size for a reader, used to break ties."""
         return sum(len(stage.choices) for sub in self.sub_policies for stage in sub.stages)
 
+    @property
+    def n_different_ops(self) -> int:
+        """Number of operations that act, however often each is called."""
+        return len({call.op for _, call in self.calls()} - {"identity"})
+
     def canonical(self) -> Policy:
         """Returns the policy in its normal form: same augmentation, least writing.
 
@@ -325,6 +330,10 @@ class Policy:
             self, sub_policies=subs, schedule=schedule, class_probability=by_class
         )
 
+    def merges_with(self, other: Policy) -> bool:
+        """Whether they have all but their sub-policies in common (see `merged`)."""
+        return dataclasses.replace(self, sub_policies=other.sub_policies) == other
+
     def at_full_strength(self) -> Policy:
         """The policy without its schedule."""
         return dataclasses.replace(self, schedule=None)
@@ -340,6 +349,22 @@ class Policy:
             if fields[younger] is None:
                 del fields[younger]
         return hashlib.sha256(_as_json(fields).encode()).hexdigest()[:16]
+
+
+def merged(policies: Sequence[Policy]) -> Policy:
+    """One policy that treats an equal share of the samples as each of these does.
+
+    Raises:
+      InvalidValueError: When there are none, or they differ in more than their sub-policies.
+    """
+    if not policies or not all(policy.merges_with(policies[0]) for policy in policies):
+        raise InvalidValueError("Only policies that differ in their sub-policies alone merge.")
+    subs = []
+    for policy in policies:
+        parts = policy.sub_policies or (SubPolicy(_IDENTITY),)
+        total = math.fsum(part.weight for part in parts)
+        subs += [dataclasses.replace(part, weight=part.weight / total) for part in parts]
+    return dataclasses.replace(policies[0], sub_policies=tuple(subs)).canonical()
 
 
 def _as_json(value: Any) -> str:

@@ -181,7 +181,9 @@ class Suggestion:
     @property
     def is_designed(self) -> bool:
         """Whether it follows from what was found out about single ops, not from a score."""
-        return self.origin.startswith(("design:", "model:", "combine:", "ramp:", "rare:"))
+        return self.origin.startswith(
+            ("capped:", "design:", "model:", "combine:", "ramp:", "rare:")
+        )
 
 
 @dataclass(frozen=True, slots=True)

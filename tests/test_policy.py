@@ -5,6 +5,7 @@ import dataclasses
 import math
 import pickle
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from policy_strategies import POLICIES
 
 from policysearch.errors import InvalidValueError
-from policysearch.policy import MAX_CALLS, Mix, OpCall, Policy, Schedule, Stage, SubPolicy
+from policysearch.policy import (
+    MAX_CALLS,
+    Mix,
+    OpCall,
+    Policy,
+    Schedule,
+    Stage,
+    SubPolicy,
+    merged,
+)
 
 ROTATE = OpCall("rotate", 0, 30, unit="deg")
 INVERT = OpCall("invert")
@@ -223,3 +233,39 @@ def test_equal_policies_have_equal_digests_whatever_the_sign_of_zero():
     plus = policy_of(Stage((OpCall("rotate", 0.0, 1.0),)))
     assert minus == plus
     assert minus.digest() == plus.digest()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(POLICIES, min_size=1, max_size=4))
+def test_a_merged_policy_gives_equal_shares_to_its_parts(parts):
+    alike = {"modality": "image", "ops_version": "image-1", "interpolation": "nearest"}
+    alike |= {"fill": 0.0, "mix": None, "schedule": None, "class_probability": None}
+    parts = [dataclasses.replace(part, **alike) for part in parts]
+    together = merged(parts)
+    assert together.digest() == merged(parts[::-1]).digest()
+    assert merged([together]) == together == merged([together, together])
+
+    def shares(policy):
+        policy = policy.canonical()
+        subs = policy.sub_policies or (SubPolicy((Stage((OpCall("identity"),)),)),)
+        total = sum(sub.weight for sub in subs)
+        return {sub.stages: sub.weight / total for sub in subs}
+
+    expected = Counter()
+    for part in parts:
+        expected.update({k: share / len(parts) for k, share in shares(part).items()})
+    found = shares(together)
+    assert {k: pytest.approx(v, abs=1e-6) for k, v in found.items()} == dict(expected)
+
+
+def test_policies_that_differ_in_more_than_their_sub_policies_do_not_merge():
+    one = Policy((SubPolicy((Stage((OpCall("invert"),)),)),))
+    for policies in ([], [one, dataclasses.replace(one, fill=0.5)]):
+        with pytest.raises(InvalidValueError, match="differ in their sub-policies alone"):
+            merged(policies)
+
+
+def test_operations_are_counted_once_and_the_identity_is_none():
+    calls = (OpCall("invert"), OpCall("identity"), OpCall("equalize"))
+    assert Policy((SubPolicy((Stage(calls), Stage(calls[:1]))),)).n_different_ops == 2
+    assert Policy().n_different_ops == 0

@@ -1,14 +1,17 @@
 """The choice on validation data: lower scores win, and ties go to what needs no search."""
 
+import dataclasses
 import math
 
 import pytest
 
 from policysearch.confirmation import halving, is_clearly_worse
 from policysearch.errors import RunError
-from policysearch.policy import OpCall, Policy, Stage, SubPolicy
-from policysearch.selection import paired, pick_candidates, select
-from policysearch.trial import Outcome, Suggestion, Trial
+from policysearch.policy import OpCall, Policy, Schedule, Stage, SubPolicy, merged
+from policysearch.samplers.layouts import Design, Layout
+from policysearch.samplers.response import design_state, smoothed_scores
+from policysearch.selection import MAX_MERGED, paired, pick_candidates, select
+from policysearch.trial import FINAL, Outcome, Suggestion, Trial
 
 BASELINES = ("none", "default")
 
@@ -67,17 +70,57 @@ def test_a_simpler_policy_within_the_noise_of_the_best_is_chosen():
     assert chosen(none=[0.9] * 3, trial_1=best, trial_2=steady).origin == "trial-1"
 
 
-def test_a_search_free_policy_with_more_operations_is_not_the_simpler_one():
+def test_simpler_is_what_has_at_most_half_as_many_operations_searched_or_not():
+    best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]  # 0.01 worse, within the noise
+    four = policy_of("invert", "equalize", "autocontrast", "posterize")
+    three, two = (policy_of(*("invert", "equalize", "rotate")[:n]) for n in (3, 2))
+
+    def exported(default, trial, is_default_best):
+        arms = {"none": Policy(), "default": default, "trial-1": trial}
+        a, b = (best, noisy) if is_default_best else (noisy, best)
+        return select(arms, {"none": [0.9] * 3, "default": a, "trial-1": b}, BASELINES).chosen_arm
+
+    assert exported(four, two, is_default_best=True) == "found"
+    assert exported(two, four, is_default_best=False) == "default"
+    assert exported(four, three, is_default_best=True) == "default"  # hardly simpler
+    assert exported(three, four, is_default_best=False) == "found"
+    often = Policy((SubPolicy((Stage((OpCall("invert"), OpCall("equalize"))),) * 3),))
+    assert exported(often, two, is_default_best=True) == "default"  # no more to learn about
+
+    arms = {"none": Policy(), "default": policy_of("invert", "posterize"), "trial-1": two}
+    scores = {"none": [0.9] * 3, "default": best, "trial-1": best}
+    assert select(arms, scores, BASELINES).chosen_arm == "default"
+
+
+def test_a_merged_policy_wins_ties_with_its_parts_and_not_with_search_free_ones():
     best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]
-    many = policy_of("invert", "equalize", "autocontrast")
-    arms = {"none": Policy(), "default": many, "trial-1": ARMS["trial-1"]}
-    scores = {"none": [0.9] * 3, "default": noisy, "trial-1": best}
-    assert select(arms, scores, BASELINES).chosen_arm == "found"
-    assert select(arms, scores | {"default": best, "trial-1": noisy}, BASELINES).chosen_arm == (
-        "found"  # the simpler one, within the noise
-    )
-    equal = arms | {"default": policy_of("invert", "posterize")}
-    assert select(equal, scores | {"default": best}, BASELINES).chosen_arm == "default"
+    steady = [0.11, 0.31, 0.21]  # clearly worse, every time
+    arms = {
+        "none": Policy(),
+        "default": policy_of("posterize", "solarize"),
+        "merged": policy_of("invert", "equalize", "autocontrast"),
+        "trial-1": policy_of("invert", "equalize"),
+        "trial-2": policy_of("invert"),
+    }
+    scores = {"none": [0.9] * 3, "default": best, "merged": noisy, "trial-1": best}
+    selection = select({name: arms[name] for name in scores}, scores, BASELINES)
+    assert (selection.origin, selection.chosen_arm) == ("merged", "default")
+    scores |= {"default": noisy, "merged": steady}
+    assert select({name: arms[name] for name in scores}, scores, BASELINES).origin == "trial-1"
+    scores |= {"merged": best, "trial-1": noisy, "trial-2": noisy}
+    assert select(arms, scores, BASELINES).origin == "trial-2"  # simpler, and within the noise
+
+
+@pytest.mark.parametrize("whole", ["merged", "trial-1"])
+def test_a_tie_goes_to_the_policy_without_its_rare_parts(whole):
+    best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]
+    arms = {
+        "none": Policy(),
+        whole: policy_of("invert", "equalize", "autocontrast"),
+        f"{whole}-pruned": policy_of("invert", "equalize"),
+    }
+    scores = {"none": [0.9] * 3, whole: best, f"{whole}-pruned": noisy}
+    assert select(arms, scores, BASELINES).origin == f"{whole}-pruned"
 
 
 def test_where_cost_counts_a_tie_goes_to_the_cheaper_and_none_is_chosen_that_is_beaten_in_both():
@@ -177,6 +220,66 @@ def test_a_candidate_that_loses_every_training_is_clearly_worse_and_a_noisy_one_
     assert not is_clearly_worse([0.2, 0.1, 0.5, 0.3, 0.6], leader)
     assert not is_clearly_worse(leader, leader)
     assert is_clearly_worse([*leader[:4], math.inf], leader)
+
+
+def design_trial(number: int, score: float | None, design: Design) -> Trial:
+    made = trial(number, f"design:{design}", score, 1.0 + number)
+    state = design_state(design)
+    return dataclasses.replace(made, suggestion=dataclasses.replace(made.suggestion, state=state))
+
+
+def designs_with(*scores: float | None) -> list[Trial]:
+    """Trials of designs that have nothing to do with each other: their order is that of scores."""
+    return [design_trial(i, s, Design(Layout(0, 1, 1), 0.05 * i)) for i, s in enumerate(scores)]
+
+
+def test_the_better_half_of_what_was_tried_is_merged_and_comes_first() -> None:
+    trials = designs_with(0.4, 0.1, None, 0.2)  # two of four that were tried
+    trials.append(trial(9, "tpe", 0.05, 9.0))  # by a score, not by design
+    first, *others = pick_candidates(trials, 9, ()).items()
+    parts = [trials[1].suggestion.policy, trials[3].suggestion.policy]
+    assert first == ("merged", merged(parts))
+    assert [name for name, _ in others] == ["trial-1", "trial-9", "trial-3", "trial-0"]
+    assert list(pick_candidates(trials, 1, ())) == ["merged"]
+
+
+def test_what_is_cut_to_what_the_data_bear_is_merged_as_well_and_what_has_a_schedule_is_not() -> (
+    None
+):
+    trials = designs_with(0.4, 0.2)
+    capped = trial(5, "capped:randaugment @0.9", 0.1, 5.0)
+    ramp = trial(6, "ramp:0.3 to 1 of trial 1", 0.05, 6.0)
+    scheduled = dataclasses.replace(ramp.suggestion.policy, schedule=Schedule.even([0.3, 1.0]))
+    ramp = dataclasses.replace(
+        ramp, suggestion=dataclasses.replace(ramp.suggestion, policy=scheduled)
+    )
+    candidates = pick_candidates([*trials, capped, trial(7, "capped:b", 0.9, 7.0), ramp], 2, ())
+    assert list(candidates) == ["merged", "trial-6"]
+    parts = [capped.suggestion.policy, trials[1].suggestion.policy]
+    assert candidates["merged"] == merged(parts)
+
+
+def test_no_more_than_a_few_designs_are_merged_and_one_is_not() -> None:
+    many = designs_with(*(0.1 + i / 100 for i in range(30)))
+    candidate = pick_candidates(many, 1, ())["merged"]
+    assert len(candidate.sub_policies) == MAX_MERGED
+    assert "merged" not in pick_candidates(designs_with(0.1, 0.2, 0.3), 3, ())  # half of them: one
+    assert "merged" not in pick_candidates([trial(i, "tpe", 0.1, i) for i in range(9)], 3, ())
+    final = dataclasses.replace(many[0], suggestion=Suggestion(Policy(), f"{FINAL}merged"))
+    assert list(pick_candidates([*many[1:], final], 3, ())) == ["trial-0"]
+
+
+def test_single_scores_are_ranked_as_noisy_as_those_of_designs() -> None:
+    """A lucky policy of its own does not pass a design that many trials speak for."""
+    designs = [
+        design_trial(i, 0.2 + 0.03 * (i % 2), Design(Layout(0, 1, 1), 0.5 + 0.02 * i))
+        for i in range(8)
+    ]
+    lucky = trial(20, "capped:randaugment @0.9", 0.19, 30.0)
+    scores = smoothed_scores([*designs, lucky])
+    assert 0.19 < scores[20] < 0.23
+    worse = trial(21, "capped:randaugment @0.65", 0.9, 31.0)
+    assert scores[20] < smoothed_scores([*designs, lucky, worse])[21] < 0.9
 
 
 def test_combinations_and_the_rest_take_turns_as_candidates() -> None:

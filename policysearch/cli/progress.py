@@ -82,7 +82,8 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
         return [event["sentence"] + hint]
     if kind == "selected":
         chosen = event["chosen"]
-        of_search = f"{event['origin']} of the search"
+        origin = event["origin"]
+        of_search = "the best trials merged" if origin == "merged" else f"{origin} of the search"
         name = of_search if chosen == "found" else f"the search-free policy '{chosen}'"
         where = "In the confirmation" if event.get("metric") == "score" else "On validation data"
         return [f"{where} the best is {name}: it will be exported."]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from policysearch.policy import Policy
+from policysearch.policy import Policy, merged
 from policysearch.samplers.base import Sampler
 from policysearch.trial import FINAL, Suggestion, Trial
 
@@ -33,9 +33,9 @@ class PerFoldSampler:
     def suggest(self, number: int, history: Sequence[Trial]) -> Suggestion:
         """Suggests the policy of trial `number` (see `Sampler`)."""
         if number + 1 in (self._n_trials // 2, self._n_trials):
-            merged = self._merged(history)
-            if merged is not None:
-                return Suggestion(merged, f"{FINAL}merged")
+            found = self._merged(history)
+            if found is not None:
+                return Suggestion(found, f"{FINAL}merged")
         fold = number % len(self._inner)
         suggestion = self._inner[fold].suggest(number, self._of_fold(fold, history))
         return dataclasses.replace(suggestion, folds=(fold,))
@@ -50,5 +50,4 @@ class PerFoldSampler:
             n = min(N_BEST, max(1, round(BEST_SHARE * len(scored))))
             scored.sort(key=lambda t: (t.score or 0.0, t.number))
             best += [trial.suggestion.policy for trial in scored[:n]]
-        subs = tuple(sub for policy in best for sub in policy.sub_policies)
-        return dataclasses.replace(best[0], sub_policies=subs).canonical() if subs else None
+        return merged(best) if best else None

@@ -91,6 +91,17 @@ class Response:
         """A believed mean as a score."""
         return self._scale.score(mean)
 
+    def score_alone(self, score: float) -> float:
+        """What to believe of a policy with this score that no design says anything about.
+
+        That of a design far from all others: as much nearer to the middle as trials are noisy.
+        """
+        if self._process is None:
+            raise RuntimeError("too few trials")
+        signal = self._process.kernel_.k1.k1.constant_value
+        noise = self._process.kernel_.k2.noise_level
+        return self.score(float(self._scale.standardised([score])[0]) * signal / (signal + noise))
+
 
 class _Scale:
     """Scores as multiples of their spread about their median, so that no outlier rules.
@@ -105,23 +116,33 @@ class _Scale:
         self._center = float(np.median(values))
         spread = 1.4826 * float(np.median(np.abs(values - self._center)))
         self._spread = spread if spread > 1e-9 else 1.0
-        self.standard = np.clip((values - self._center) / self._spread, -3.0, 3.0)
+        self.standard = self.standardised(scores)
+
+    def standardised(self, scores: Sequence[float]) -> NDArray[np.float64]:
+        """These scores, or others, so."""
+        values = np.array(scores) / self._largest
+        return np.clip((values - self._center) / self._spread, -3.0, 3.0)
 
     def score(self, standard: float) -> float:
         return (self._center + self._spread * standard) * self._largest
 
 
 def smoothed_scores(trials: Sequence[Trial]) -> Mapping[int, float]:
-    """Score of each complete trial by its number: as believed for a design, as told for others."""
-    complete = [t for t in trials if t.score is not None]
-    told = {t.number: float(t.score) for t in complete if t.score is not None}
+    """Score of each complete trial by its number, without the noise of one trial.
+
+    As told, where too few designs were tried to know any better.
+    """
+    told = {t.number: t.score for t in trials if t.score is not None}
     response = Response(trials)
-    designed = [(t.number, d) for t in complete if (d := design_of(t)) is not None]
-    if not response.is_known or not designed:
+    if not response.is_known:
         return told
-    believed = response.belief([design for _, design in designed]).mean
-    pairs = zip(designed, believed, strict=True)
-    return told | {number: response.score(float(mean)) for (number, _), mean in pairs}
+    believed = {number: response.score_alone(score) for number, score in told.items()}
+    designed = [(t.number, d) for t in trials if t.number in told and (d := design_of(t))]
+    if designed:
+        means = response.belief([design for _, design in designed]).mean
+        for (number, _), mean in zip(designed, means, strict=True):
+            believed[number] = response.score(float(mean))
+    return believed
 
 
 def _coordinates(designs: Sequence[Design]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from samplers.test_calibration import KEPT, answers
 
 from policysearch.baselines import baseline_policies
 from policysearch.ops.registry import check_policy
-from policysearch.policy import Stage, SubPolicy
+from policysearch.policy import Stage, SubPolicy, merged
 from policysearch.samplers.calibrated import MAX_LED, N_LED, CalibratedSampler
 from policysearch.samplers.calibration import Calibration, Reading, calibration_of
 from policysearch.samplers.known import Known
@@ -264,8 +264,10 @@ def test_the_noise_of_single_trials_is_taken_out():
         gains.append(true(design_of(lowest)) - true(design_of(chosen)))
     assert np.mean(gains) > 0
     by_number = {t.number: t.suggestion.policy for t in trials}
-    first = next(iter(pick_candidates(trials, 3, ()).values()))
-    assert first == by_number[min((t.number for t in designed), key=lambda n: (believed[n], n))]
+    together, first, *_ = pick_candidates(trials, 3, ()).values()
+    ranked = sorted((t.number for t in designed), key=lambda n: (believed[n], n))
+    assert first == by_number[ranked[0]]
+    assert together == merged([by_number[number] for number in ranked[:5]])
 
 
 def test_a_trial_that_was_stopped_counts_as_if_it_had_gone_on():
