@@ -13,6 +13,7 @@ _MAX_SHOWN = 400  # characters of a text
 
 if TYPE_CHECKING:
     from policysearch.policy_json import PolicyDocument
+    from policysearch.report.op_lists import OpLists
     from policysearch.report.run_summary import RunSummary
 
 
@@ -232,8 +233,13 @@ def _show_examples(shown: list[dict[str, str]]) -> None:
 
 def _show_blocks(document: PolicyDocument) -> None:
     from policysearch.cli.output import emit, emit_paragraph, emit_table
+    from policysearch.report.op_lists import op_lists
     from policysearch.report.words import describe
 
+    lists = op_lists(document.policy)
+    if lists is not None:
+        _show_lists(document, lists)
+        return
     shown = None
     for block in describe(document.policy):
         emit()
@@ -246,6 +252,25 @@ def _show_blocks(document: PolicyDocument) -> None:
                 shown = step.choices
                 rows = [[f"{row.share:.1%}", row.op, row.text] for row in step.choices]
                 emit_table(["share", "op", "what it does"], rows, right=(0,), indent=6)
+
+
+def _show_lists(document: PolicyDocument, lists: OpLists) -> None:
+    from policysearch.cli.output import emit, emit_paragraph, emit_table
+    from policysearch.report.words import drawn_for
+
+    one, many = drawn_for(document.policy)
+    emit()
+    emit(f"One sub-policy is drawn for each {one}:")
+    for share, steps in lists.sub_policies:
+        emit_paragraph(f"{share} of the {many}: {steps}", "  - ", "    ")
+    emit()
+    emit_paragraph(
+        "The lists that these letters stand for, all operations of a list equally likely. A "
+        "strength is drawn from the weakest to the one told here, or is always it (=). What an "
+        f"operation does: policysearch ops NAME --modality {document.policy.modality}"
+    )
+    rows = [[row.op, row.lists, *row.amounts] for row in lists.rows]
+    emit_table(["op", "in", *lists.columns], rows, indent=2)
 
 
 def _show_provenance(document: PolicyDocument) -> None:

@@ -217,26 +217,26 @@ def _steps(stages: Sequence[Stage], modality: str) -> list[Step]:
     """Steps in order; equal neighbours (RandAugment) are told once."""
     steps = []
     for stage, equal in itertools.groupby(stages):
-        n = len(list(equal))
-        times = {1: "", 2: "twice, "}.get(n, f"{n} times, ")
-        steps.append(_step(stage, modality, times))
+        n, phrase = len(list(equal)), None
+        if len(stage.choices) > 1:
+            verb = "draw afresh and apply" if n > 1 else "draw and apply"
+            phrase = f"{verb} one of these operations:"
+        text = step_text(stage, n, modality, phrase)
+        rows = () if phrase is None else _choice_rows(stage.choices, modality)
+        steps.append(Step(text[:1].upper() + text[1:], rows))
     return steps
 
 
-def _step(stage: Stage, modality: str, times: str) -> Step:
+def step_text(stage: Stage, n: int, modality: str, phrase: str | None = None) -> str:
+    """A stage that is applied `n` times: how often, how likely, and what.
+
+    What is done is told by `phrase`, or is what its only operation does.
+    """
+    times = {1: "", 2: "twice, "}.get(n, f"{n} times, ")
     chance = _chance_text(stage.probability)
-    if len(stage.choices) == 1:
-        return Step(
-            _sentence(times + (chance or "always "), call_text(stage.choices[0], modality))
-        )
-    verb = "draw afresh and apply" if times else "draw and apply"
-    text = _sentence(times + chance, f"{verb} one of these operations:")
-    return Step(text, _choice_rows(stage.choices, modality))
-
-
-def _sentence(start: str, phrase: str) -> str:
-    text = start + phrase
-    return text[:1].upper() + text[1:]
+    if phrase is None:
+        chance, phrase = chance or "always ", call_text(stage.choices[0], modality)
+    return times + chance + phrase
 
 
 def _chance_text(probability: float) -> str:
