@@ -117,10 +117,12 @@ class Confirmation:
             )
         n_folds = self._problem.n_folds
         whole = cost is not None  # a cheap policy may be worse than the others, and stays
-        survivors = [len(arms)] * self._n_rounds if whole else halving(len(arms), self._n_rounds)
-        self._run.begin_rung("confirm", n_folds * sum(survivors), self._progress)
-        for index, n_left in enumerate(survivors):
-            arms = arms if whole else self._best(arms, n_left)
+        n_arms = [len(arms)] * self._n_rounds if whole else halving(len(arms), self._n_rounds)
+        self._run.begin_rung("confirm", n_folds * sum(n_arms), self._progress)
+        for index, n_left in enumerate(n_arms):
+            if index and not whole:
+                kept = survivors({name: self._scores[name] for name in arms}, n_left)
+                arms = {name: arms[name] for name in kept}
             self._train("confirm", arms, range(index * n_folds, (index + 1) * n_folds), engine)
         smaller = self._smaller(arms)
         if smaller:
@@ -156,20 +158,6 @@ class Confirmation:
             self._scores.setdefault(name, []).extend(scores)
         return found
 
-    def _best(self, arms: Mapping[str, Policy], n: int) -> dict[str, Policy]:
-        """The `n` best arms so far, without those that are clearly worse than the first of them.
-
-        A merged policy is among them. All were trained the same number of times.
-        """
-        means = {name: sum(self._scores.get(name, ())) for name in arms}
-        ranked = sorted(arms, key=lambda name: (name != MERGED, means[name]))[:n]
-        leader = self._scores.get(min(ranked, key=means.__getitem__), [])
-        return {
-            name: arms[name]
-            for name in ranked
-            if not is_clearly_worse(self._scores.get(name, []), leader)
-        }
-
     def _smaller(self, arms: Mapping[str, Policy]) -> dict[str, Policy]:
         """The best candidate without its rare and weak parts, where it has any."""
         means = {name: sum(self._scores[name]) for name in arms}
@@ -194,6 +182,18 @@ def halving(n: int, n_rounds: int) -> list[int]:
     """
     n_full = (n_rounds + 1) // 2
     return [n] * n_full + [(n + 1) // 2] * (n_rounds - n_full)
+
+
+def survivors(scores: Mapping[str, Sequence[float]], n: int) -> list[str]:
+    """The `n` best of equally many paired scores (lower is better).
+
+    Where several go on, a merged policy is one of them. Those that are clearly worse than the
+    best of them drop out as well.
+    """
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    ranked = sorted(scores, key=lambda name: (name != MERGED or n == 1, means[name]))[:n]
+    leader = scores[min(ranked, key=means.__getitem__)]
+    return [name for name in ranked if not is_clearly_worse(scores[name], leader)]
 
 
 def is_clearly_worse(scores: Sequence[float], leader: Sequence[float]) -> bool:

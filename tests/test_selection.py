@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from policysearch.confirmation import halving, is_clearly_worse
+from policysearch.confirmation import halving, is_clearly_worse, survivors
 from policysearch.errors import RunError
 from policysearch.policy import OpCall, Policy, Schedule, Stage, SubPolicy, merged
 from policysearch.samplers.layouts import Design, Layout
@@ -211,6 +211,16 @@ def test_halving_keeps_a_few_to_the_end() -> None:
     assert halving(2, 3) == [2, 2, 1]
     assert halving(0, 2) == [0, 0]
     assert halving(5, 1) == [5]
+
+
+def test_the_best_half_goes_on_and_a_merged_policy_is_among_it() -> None:
+    scores = {"trial-1": [0.3, 0.2], "trial-2": [0.1, 0.1], "trial-3": [0.2, 0.2]}
+    assert survivors(scores, 2) == ["trial-2", "trial-3"]
+    assert survivors({"merged": [0.4, 0.4]} | scores, 2) == ["merged", "trial-2"]
+    assert survivors({"merged": [0.4, 0.4]} | scores, 1) == ["trial-2"]
+    assert survivors({"trial-1": [math.inf, 0.1], "trial-2": [0.3, 0.3]}, 1) == ["trial-2"]
+    behind = {"merged": [0.4 + i / 100 for i in range(5)], "trial-1": [0.1] * 5}
+    assert survivors(behind, 2) == ["trial-1"]  # clearly worse, five times
 
 
 def test_a_candidate_that_loses_every_training_is_clearly_worse_and_a_noisy_one_is_not() -> None:
