@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from policysearch.baselines import baseline_policies
+from policysearch.confirmation import survivors
 from policysearch.data.source import load_source
 from policysearch.data.splits import SearchData, make_splits
 from policysearch.files import json_text, write_atomic
@@ -35,7 +36,7 @@ from policysearch.samplers.calibration import Calibration, calibration_of, probe
 from policysearch.samplers.known import Known
 from policysearch.samplers.strategies import STRATEGIES, Plan
 from policysearch.seeding import derive_seed
-from policysearch.selection import pick_candidates
+from policysearch.selection import best_candidate, pick_candidates
 from policysearch.space_yaml import load_space
 from policysearch.trial import Replicate, Task, Trial
 
@@ -182,7 +183,7 @@ class Bench:
     ) -> tuple[str, int]:
         """The best by trainings from scratch; the worse half drops out after every pass."""
         names, n_done = list(arms), 0
-        totals = dict.fromkeys(names, 0.0)
+        told: dict[str, list[float]] = {name: [] for name in names}
         for i in range(4 * n_folds):
             per_training = self.training_seconds
             if len(names) == 1 or left() < len(names) * per_training:
@@ -193,12 +194,15 @@ class Bench:
             replicate = Replicate(n_folds + i % n_folds, seed)
             for name in names:
                 task = Task(f"confirm/{name}/{i}", arms[name], (replicate,), self.n_epochs)
-                totals[name] += objective.evaluate(task).score or np.inf
+                score = objective.evaluate(task).score
+                told[name].append(np.inf if score is None else score)
                 n_done += 1
             if i % n_folds == n_folds - 1:
-                names.sort(key=totals.__getitem__)
-                names = names[: max(2, len(names) // 2)]
-        return (min(names, key=totals.__getitem__) if n_done else names[0]), n_done
+                rest = {name: told[name] for name in names}
+                names = survivors(rest, max(2, len(names) // 2))
+        if not n_done:
+            return names[0], 0
+        return best_candidate({name: arms[name] for name in names}, told), n_done
 
 
 def is_candidate(trial: Trial) -> bool:

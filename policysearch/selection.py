@@ -145,6 +145,11 @@ def select(
     )
 
 
+def best_candidate(arms: Mapping[str, Policy], scores: Mapping[str, Sequence[float]]) -> str:
+    """Name of the candidate that is found: as in `select`, which compares it with the others."""
+    return _Ties.of(arms, None).winner(list(arms), scores, merged_wins=True)
+
+
 @dataclass(frozen=True)
 class _Ties:
     """Who wins a tie: the simpler one, which is the cheaper one where cost is an objective.
