@@ -182,7 +182,7 @@ class _Ties:
         """
         longest = max(len(scores[name]) for name in names)
         full = [name for name in names if len(scores[name]) == longest]
-        full.sort(key=self.size.__getitem__)
+        full.sort(key=lambda name: (self.size[name], not name.endswith(PRUNED)))
         best = min(full, key=lambda name: float(np.mean(scores[name])))
         limit = self.ratio * self.size[best]
 

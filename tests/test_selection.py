@@ -121,6 +121,9 @@ def test_a_tie_goes_to_the_policy_without_its_rare_parts(whole):
     }
     scores = {"none": [0.9] * 3, whole: best, f"{whole}-pruned": noisy}
     assert select(arms, scores, BASELINES).origin == f"{whole}-pruned"
+    twice = SubPolicy((Stage((OpCall("invert"),)), Stage((OpCall("invert"), OpCall("equalize")))))
+    arms[whole] = Policy((twice,))  # as many different operations
+    assert select(arms, scores, BASELINES).origin == f"{whole}-pruned"
 
 
 def test_where_cost_counts_a_tie_goes_to_the_cheaper_and_none_is_chosen_that_is_beaten_in_both():
