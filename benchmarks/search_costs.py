@@ -24,7 +24,7 @@ import torch
 from policysearch.baselines import baseline_policies
 from policysearch.confirmation import survivors
 from policysearch.data.source import load_source
-from policysearch.data.splits import SearchData, make_splits
+from policysearch.data.splits import DEFAULT_VAL_SHARE, SearchData, make_splits
 from policysearch.files import json_text, write_atomic
 from policysearch.metrics import scores
 from policysearch.objectives.base import Objective
@@ -202,7 +202,8 @@ class Bench:
                 names = survivors(rest, max(2, len(names) // 2))
         if not n_done:
             return names[0], 0
-        return best_candidate({name: arms[name] for name in names}, told), n_done
+        left_out = 1 / n_folds if n_folds > 1 else DEFAULT_VAL_SHARE
+        return best_candidate({name: arms[name] for name in names}, told, left_out), n_done
 
 
 def is_candidate(trial: Trial) -> bool:

@@ -129,7 +129,8 @@ class Confirmation:
             self._train("confirm", smaller, range(len(self._replicates)), engine)
         active = dict(self._baselines) | arms | smaller
         scores = {name: self._scores[name] for name in active}
-        selection = select(active, scores, tuple(self._baselines), cost)
+        names, share = tuple(self._baselines), self._problem.validation_share
+        selection = select(active, scores, names, cost, share)
         return selection.with_pruning(_pruning(active, scores, smaller))
 
     def _train(

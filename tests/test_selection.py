@@ -173,6 +173,17 @@ def test_the_margin_has_an_error_over_paired_trainings():
     assert paired([0.2], [0.1]) == (pytest.approx(0.1), None)
 
 
+def test_trainings_on_folds_of_one_data_set_are_not_independent():
+    a, b = [0.5, 0.7, 0.9, 0.3, 0.4, 0.8], [0.4, 0.5, 0.6, 0.3, 0.5, 0.6]
+    mean, error = paired(a, b)
+    assert paired(a, b, 1 / 3) == (mean, pytest.approx(2 * error))  # 1/6 + 1/2 in place of 1/6
+    scores = {"none": [0.9] * 6, "merged": a, "trial-1": b}
+    arms = {name: ARMS["trial-1"] for name in scores} | {"none": Policy()}
+    assert error < mean < 2 * error
+    assert select(arms, scores, BASELINES).origin == "trial-1"
+    assert select(arms, scores, BASELINES, overlap=1 / 3).origin == "merged"
+
+
 def test_arms_that_failed_drop_out():
     selection = chosen(
         none=[0.3, 0.3], default=[0.1, math.inf], trial_1=[math.inf, 0.1], trial_2=[0.2, 0.2]

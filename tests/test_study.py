@@ -83,8 +83,10 @@ def test_the_policy_is_the_one_that_validation_chose(finished):
     assert verdict["validation"]["scores"] == pytest.approx(means, abs=1e-6)
     found = verdict["validation"]["origin"]
     best = min([*BASELINES, found], key=means.get)
-    tied = [n for n in (*BASELINES, found) if np.subtract(*paired(scores[n], scores[best])) <= 0]
-    assert verdict["chosen"] == ("found" if tied[0] == found else tied[0])
+    simple = [n for n in ("none", "default") if n != best]  # at most half as many operations
+    tied = [n for n in simple if np.subtract(*paired(scores[n], scores[best], 1 / 2)) <= 0]
+    chosen = tied[0] if tied else best
+    assert verdict["chosen"] == ("found" if chosen == found else chosen)
     arms = {
         "none",
         "default",

@@ -22,6 +22,8 @@ class Problem(Protocol):
       modality: Kind of data that policies are applied to.
       classes: Their names; empty where nobody knows them.
       n_folds: Trainings of a policy that have one seed in common: validation folds.
+      validation_share: Of the data that a training before the verdict has, what it is scored on; 0
+        where nobody knows.
       epochs: Length of a full training.
       search_epochs: Length of a training in the search.
       searched_by: Name of the objective of the search.
@@ -36,6 +38,7 @@ class Problem(Protocol):
     modality: str
     classes: tuple[str, ...]
     n_folds: int
+    validation_share: float
     epochs: int
     search_epochs: int
     searched_by: str

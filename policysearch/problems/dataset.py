@@ -76,6 +76,8 @@ class DatasetProblem:
         self.classes = tuple(train.classes)
         self._proxy, self._extras = _proxy_settings(config, train, choice, progress)
         self.n_folds = len(self.splits.search.folds)
+        n_trained, n_held_out = map(len, self.splits.search.folds[0])
+        self.validation_share = n_held_out / (n_trained + n_held_out)
         self.epochs = config.epochs or self._proxy.default_epochs(len(train))
         halves = 1 if len(train) <= FULL_LENGTH_UP_TO else 2
         self.search_epochs = config.search_epochs or math.ceil(self.epochs / halves)

@@ -42,6 +42,7 @@ class TrainerProblem:
 
     classes: tuple[str, ...] = ()
     n_folds = 1
+    validation_share = 0.0
     epochs = 1
     search_epochs = 1
     search_cost = 1.0
