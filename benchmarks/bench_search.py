@@ -59,8 +59,8 @@ class Case:
 
 
 CASES = {
-    "digits-100": Case("digits", 16, ("--train-size", "100"), first=31),
-    "digits-300": Case("digits", 8, ("--train-size", "300"), first=11),
+    "digits-100": Case("digits", 20, ("--train-size", "100"), first=35),
+    "digits-300": Case("digits", 10, ("--train-size", "300"), first=13),
     "fashion": Case(None, 1, ("--train-size", "1000")),
     # As many epochs as two cores bear in an hour and a half.
     "cifar10": Case(

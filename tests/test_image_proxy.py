@@ -157,7 +157,7 @@ def test_images_become_floats_between_zero_and_one():
 
 
 def test_small_datasets_are_trained_longer_within_bounds():
-    assert [default_epochs(n) for n in (1, 100, 1000, 10_000, 10**9)] == [150, 107, 60, 34, 10]
+    assert [default_epochs(n) for n in (1, 100, 1000, 10_000, 10**9)] == [250, 190, 60, 34, 10]
     assert config_for(stripes(40)).batch_size < config_for(stripes(1200)).batch_size
 
 

@@ -71,10 +71,10 @@ def test_pretraining_on_other_classes_pays_and_the_head_starts_fresh(pretrained)
 def test_defaults_are_gentler_with_a_checkpoint(pretrained):
     fine_tuned, scratch = settings(DIGITS, pretrained)[0], settings(DIGITS)[0]
     assert (fine_tuned.learning_rate, scratch.learning_rate) == (0.01, 0.1)
-    assert [scratch.default_epochs(n) for n in (100, 1000, 20_000)] == [107, 60, 28]
+    assert [scratch.default_epochs(n) for n in (100, 1000, 20_000)] == [190, 60, 28]
     # 500 steps of 50 samples, or as many epochs as from scratch, or a third of them
     assert fine_tuned.batch_size == 50
-    assert [fine_tuned.default_epochs(n) for n in (100, 500, 1000)] == [107, 50, 25]
+    assert [fine_tuned.default_epochs(n) for n in (100, 500, 1000)] == [190, 50, 25]
     assert fine_tuned.default_epochs(20_000) == round(28 / 3)
     assert settings(DIGITS, pretrained, learning_rate=0.003)[0].learning_rate == 0.003
     config = make_config({"data": "digits", "network": "a:b", "checkpoint": "x"})

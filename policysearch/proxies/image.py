@@ -56,11 +56,14 @@ def config_for(data: Dataset, device: str = "cpu") -> ImageProxyConfig:
 
 
 def default_epochs(n_train: int) -> int:
-    """Epochs of a full training: 60 for 1,000 samples, more for fewer (inverse fourth root).
+    """Epochs of a full training: 60 for 1,000 samples.
 
-    Long enough for augmentation to pay off: short trainings prefer weak augmentation.
+    More for fewer (inverse root), fewer for more (inverse fourth root). Long enough for
+    augmentation to pay off: short trainings prefer weak augmentation. After 107 epochs of 100
+    digits a merged policy was 0.47 points above RandAugment, after 214 epochs 0.84 (12 draws).
     """
-    return int(min(150, max(10, round(60 * (1000 / max(1, n_train)) ** 0.25))))
+    ratio = 1000 / max(1, n_train)
+    return int(min(250, max(10, round(60 * ratio ** (0.5 if ratio > 1 else 0.25)))))
 
 
 def build_network(shape: tuple[int, ...], n_classes: int, width: int, seed: int) -> nn.Module:
