@@ -57,9 +57,10 @@ def test_the_front_holds_what_none_beats_and_its_policies_load(finished):
 
 
 def test_the_choice_is_told_what_policies_cost(tmp_path, monkeypatch):
-    def chosen(arms, scores, baselines, cost=None):
+    def chosen(arms, scores, baselines, cost, overlap):
         assert cost is not None
         assert cost(arms["none"]) == 0
+        assert overlap == pytest.approx(1 / 3)  # of three folds
         raise RunError("asked")
 
     monkeypatch.setattr(confirmation, "select", chosen)
