@@ -13,7 +13,8 @@ that the search was developed on.
     python benchmarks/bench_search.py digits-100 --longer 3 --runs runs/   # twice the epochs
 
 Runs that are kept (`--runs`) are gone on with, and draws that the result file holds are not
-repeated where their options are the same: delete it to begin anew.
+repeated where their options are the same: delete it to begin anew. What it holds of other options
+or draws stays there as `earlier`.
 """
 
 from __future__ import annotations
@@ -188,9 +189,11 @@ def measure(words: argparse.Namespace, case: Case, data: str, folder: Path) -> N
     shown = data if case.data else Path(data).name
     command = f"policysearch search {shown} {' '.join(options)} --seed"
     known = json.loads(path.read_text()) if path.exists() and not words.quick else {}
-    if not known.get("command", "").startswith(command):  # measured with other options
-        known = {}
+    earlier = known.pop("earlier", [])
     measured = {run["seed"]: run for run in known.get("runs", ())}
+    if known and not (known["command"].startswith(command) and case.first in measured):
+        earlier.append(known)  # other options, or other draws: of a version before
+        known, measured = {}, {}
     runs = []
     for draw in draws:
         kept = None if (folder / str(draw)).exists() else measured.get(draw)
@@ -205,7 +208,8 @@ def measure(words: argparse.Namespace, case: Case, data: str, folder: Path) -> N
         "summary": summary(runs),
         "runs": runs,
     }
-    result |= {key: known[key] for key in ("longer", "earlier") if key in known}
+    result |= {"longer": known["longer"]} if "longer" in known else {}
+    result |= {"earlier": earlier} if earlier else {}
     if words.longer:
         result["longer"] = [
             twice_as_long(data, options, folder / str(draw)) for draw in draws[: words.longer]
