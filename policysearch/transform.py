@@ -200,7 +200,7 @@ class PolicyTransform(torch.nn.Module):
             raise InvalidValueError("A generator is fitted to samples and classes: fit(x, y).")
         batch, _ = self._take_in(x)
         shares = as_targets(y, len(batch), self.n_classes)
-        data = fit_data(self._modality, batch, shares.argmax(dim=1).numpy(), shares.shape[1])
+        data = fit_data(self._modality, batch, shares.argmax(dim=1).cpu().numpy(), shares.shape[1])
         names = [str(i) for i in range(shares.shape[1])]
         self.generator = fit_generator(self._generator_name, data, self.seed, names)
 

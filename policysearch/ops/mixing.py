@@ -63,7 +63,7 @@ def mixup(pairs: Pairs) -> tuple[Tensor, _Shares]:
         uniform = uniform_places(torch.from_numpy(pairs.group.seeds(0)), x.shape[1])
         is_hit = uniform.to(x.device) < factor
         swapped = torch.where(is_hit, z, x)
-        out = torch.where(pairs.is_categorical, swapped, out)
+        out = torch.where(pairs.is_categorical.to(x.device), swapped, out)
     if x.dtype.is_floating_point and pairs.lengths is None and not bool(out.isnan().any()):
         return out, share
     if x.dtype.is_floating_point:
