@@ -96,7 +96,7 @@ class Plan:
 
 
 QUICK = Plan(((32, 8), (224, 2)), 1, 0.0, (64, 64), ((256, 32),), 1, 256)
-CUDA_SIZES = ((32, 4096), (224, 512))
+CUDA_SIZES, CUDA_ROUNDS = ((32, 4096), (224, 512)), 5
 
 
 def throughput(policy: str, side: int, n: int, plan: Plan, device: str) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def main() -> None:
     _prepare()
     plan = QUICK if words.quick else Plan()
     if words.device == "cuda":
-        plan = plan if words.quick else replace(plan, sizes=CUDA_SIZES)
+        plan = plan if words.quick else replace(plan, sizes=CUDA_SIZES, n_rounds=CUDA_ROUNDS)
         measured = on_cuda(plan)
         name, show = "transform_cuda", readme_tables.transform_cuda
     else:

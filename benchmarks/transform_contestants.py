@@ -33,7 +33,7 @@ DATASETS = {32: "cifar10", 224: "imagenet"}
 NOT_INSTALLED, NO_SUCH_POLICY = "not installed", "no such policy"
 
 #: Images that a loop over single images goes through in one measurement on another device.
-MAX_LOOP = 256
+MAX_LOOP = 64
 
 Call = Callable[[], object]
 

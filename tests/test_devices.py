@@ -26,6 +26,7 @@ from policysearch.named import resolve_policy
 from policysearch.ops.registry import all_ops, op_table
 from policysearch.policy import OpCall, Policy
 from policysearch.proxies.base import settings_for
+from policysearch.proxies.image import ImageProxy
 from policysearch.resources import policy_files
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -40,6 +41,7 @@ def other(request, monkeypatch):
         return contextlib.nullcontext()
     load = torch.load  # which places tensors below the functions that can be watched
     monkeypatch.setattr(torch, "load", lambda f, _device, **how: load(f, "cpu", **how))
+    monkeypatch.setattr(ImageProxy, "is_replayable", False)  # there is nothing to record
     return PretendDevice()
 
 

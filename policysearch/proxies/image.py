@@ -124,6 +124,8 @@ def to_unit(x: Tensor) -> Tensor:
 class ImageProxy(TorchProxy):
     """One training of the network on images under a policy (see `TorchProxy`)."""
 
+    is_replayable = True
+
     def __init__(
         self, train: Dataset, policy: Policy, n_epochs: int, seed: int, config: ImageProxyConfig
     ) -> None:

@@ -78,6 +78,8 @@ class OwnNetworkProxy(ImageProxy):
     from the seed; the global generator is put back as it was.
     """
 
+    is_replayable = False  # nobody knows what it does
+
     def __init__(
         self, train: Dataset, policy: Policy, n_epochs: int, seed: int, config: OwnNetworkConfig
     ) -> None:

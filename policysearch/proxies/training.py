@@ -8,10 +8,11 @@ what makes two policies, and two ways of scoring them, comparable.
 from __future__ import annotations
 
 import abc
+import functools
 import io
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from policysearch.metrics import LogProbabilities
 from policysearch.ops.registry import company_ops
 from policysearch.policy import Policy
 from policysearch.proxies.generators import GeneratorChoice, generator_for
+from policysearch.proxies.replay import ReplayedSteps, plain_step
 from policysearch.seeding import derive_seed, generator
 
 _Indices = NDArray[np.int64]
@@ -124,6 +126,8 @@ class TorchProxy(abc.ABC):
     """
 
     network: nn.Module
+    #: Whether a step does the same with every batch of a shape and can be recorded.
+    is_replayable = False
 
     def __init__(
         self, train: Dataset, policy: Policy, n_epochs: int, seed: int, config: TrainingConfig
@@ -224,11 +228,13 @@ class TorchProxy(abc.ABC):
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
         self.network.train()
+        step: Callable[[Tensor, Tensor], None]
+        step = functools.partial(plain_step, self.logits, optimizer)
+        if self.is_replayable and self.device.type == "cuda":
+            assert isinstance(optimizer, torch.optim.SGD)
+            step = ReplayedSteps(self.logits, optimizer, self.device).step
         for x, y in self._batches(epochs):
-            optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(self.logits(x), y)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            step(x, y)
             schedule.step()
 
     def _schedule(
