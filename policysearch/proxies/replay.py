@@ -45,12 +45,17 @@ class ReplayedSteps:
         self._logits = logits
         self._optimizer = optimizer
         self._rates = DeviceRates(optimizer, device)
+        self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._recorded: dict[object, _Recorded] = {}
         self._n_plain = 0
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """See `plain_step`."""
+        with torch.cuda.device(self._device):
+            self._step(x, y)
+
+    def _step(self, x: Tensor, y: Tensor) -> None:
         key = (x.shape, y.shape, y.dtype)
         recorded = self._recorded.get(key)
         if recorded is None and (self._n_plain < N_PLAIN or len(self._recorded) >= MAX_RECORDED):
@@ -80,10 +85,11 @@ class ReplayedSteps:
 
     def _aside(self, act: Callable[[], None]) -> None:
         """Acts on the stream that is recorded, which gradients must have been made on as well."""
-        self._stream.wait_stream(torch.cuda.current_stream())
+        outer = torch.cuda.current_stream()
+        self._stream.wait_stream(outer)
         with torch.cuda.stream(self._stream):
             act()
-        torch.cuda.current_stream().wait_stream(self._stream)
+        outer.wait_stream(self._stream)
 
 
 class _Recorded:
