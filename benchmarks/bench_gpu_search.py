@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_search import summary
 from interleaved import Spread, interleaved
 from machine import machine
 from torch import Tensor, nn
@@ -224,25 +225,36 @@ def processes(
 
 
 def search(words: list[str], out: Path) -> dict[str, Any]:
-    """Runs a search and reads from its ledger how long its trials took."""
+    """Runs a search and reads from what it wrote how long it took and what it found."""
     started = time.monotonic()
     command = [sys.executable, "-m", "policysearch", "search", *words, "--out", str(out), "-q"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"policysearch search failed with code {done.returncode}")
+    return told(words, out, (time.monotonic() - started) / 60)
+
+
+def told(words: list[str], out: Path, minutes: float) -> dict[str, Any]:
+    """What a finished search says of itself."""
     records = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
     trials = [record for record in records if "origin" in record]
     n_trainings = sum(len(record.get("metrics", ())) for record in trials)
-    minutes = max(record["rung_seconds"] for record in trials) / 60
+    trial_minutes = max(record["rung_seconds"] for record in trials) / 60
     verdict = json.loads((out / "verdict.json").read_text())
+    seconds = json.loads((out / "policy.json").read_text())["provenance"]["seconds"]
+    scores = {arm["name"]: arm["scores"] for arm in verdict["arms"]}
     return {
         "command": "policysearch search " + " ".join(words),
-        "minutes": round((time.monotonic() - started) / 60, 2),
-        "minutes_of_trials": round(minutes, 3),
+        "minutes": round(minutes, 2),
+        "minutes_of_trials": round(trial_minutes, 3),
         "trials": len(trials),
         "trainings": n_trainings,
-        "trainings_per_minute": round(n_trainings / minutes, 1),
-        "trials_per_minute": round(len(trials) / minutes, 1),
+        "trainings_per_minute": round(n_trainings / trial_minutes, 1),
+        "trials_per_minute": round(len(trials) / trial_minutes, 1),
+        "seconds_by_rung": seconds,
+        "chosen": verdict["chosen"],
+        "scores": scores,
+        "summary": summary([{"scores": scores, "seconds_by_rung": seconds}]),
         "sentence": verdict["sentence"],
     }
 

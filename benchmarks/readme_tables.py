@@ -16,6 +16,7 @@ from typing import Any
 
 from readme_company import company, company_costs
 from readme_engines import engines, overhead, simulated
+from readme_gpu import gpu_search
 from readme_modalities import interval, modalities
 from readme_speed import speed
 
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 SPEED = HERE.parent / "docs" / "speed.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-NO_GPU = "On a GPU: not measured."
+NO_GPU = "Applying a policy on a GPU: not measured."
 ARMS = ("none", "default", "trivialaugment", "randaugment", "uniformaugment", "random", "found")
 TITLES = {
     "digits_100": "scikit-learn's digits, 100 training images",
@@ -48,6 +49,7 @@ def tables(results: Path = HERE / "results") -> str:
     parts.append(simulated(results / "simulated.json"))
     parts.append(_control(results / "control.json"))
     parts.append(_search_costs(results / "search_costs.json"))
+    parts.append(gpu_search(results / "search_cuda.json"))
     cpu, gpu = results / "transform.json", results / "transform_cuda.json"
     if cpu.exists():
         parts.append(transform(json.loads(cpu.read_text())))
