@@ -14,7 +14,7 @@ demo: .venv/run-time
 	$(BIN)/policysearch search digits --train-size 100 --verdict-seeds 10
 
 test: .venv/development
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster
 
 test-cluster: .venv/development
 	$(BIN)/python -m pytest tests/cluster
