@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from bench_search import CASES
 from readme_company import company, company_costs
 from readme_engines import engines, overhead, simulated
 from readme_gpu import gpu_search
@@ -41,7 +42,8 @@ def tables(results: Path = HERE / "results") -> str:
         for case in TITLES
         if (path := results / f"search_{case}.json").exists()
     }
-    parts = [_accuracy(found), _cost(found), modalities(results / "modalities.json")]
+    parts = [_accuracy(found), _cost(found), _earlier(found)]
+    parts.append(modalities(results / "modalities.json"))
     parts.append(company(results / "company.json"))
     parts.append(company_costs(results / "company_costs.json"))
     parts.append(overhead(results / "overhead.json"))
@@ -87,13 +89,43 @@ def _cost(found: dict[str, dict[str, Any]]) -> str:
         exported = ", ".join(f"{name} {times} of {n}" for name, times in chosen)
         seconds = sum(run["seconds_by_rung"]["verdict"] for run in runs) / n
         lines += [
-            f"- **{TITLES[case]}**: {n} draw{'s' * (n > 1)} x {n_seeds} seeds (intervals over "
+            f"- **{TITLES[case]}**: {n} draw{'s' * (n > 1)}{_of_set(case, n)} x {n_seeds} seeds "
+            "(intervals over "
             f"{result['summary']['unit']}); all before the final comparison "
             f"{result['summary']['cost']:.2f} x it, which took {seconds:,.0f} s of computing. "
             f"Exported: {exported}.{_against(runs)}{_longer(result)}",
             f"  `{result['command']}`",
         ]
     return "\n".join(lines) if found else ""
+
+
+def _of_set(case: str, n: int) -> str:
+    """Says so where fewer draws are measured than were set before the first."""
+    n_set = CASES[case.replace("_", "-")].draws
+    return f" of the {n_set} that were set" if n < n_set else ""
+
+
+def _earlier(found: dict[str, dict[str, Any]]) -> str:
+    """What versions before this one measured, the latest first."""
+    rows = [
+        (TITLES[case], past)
+        for case, result in found.items()
+        for past in sorted(result.get("earlier", ()), key=lambda past: past["date"], reverse=True)
+    ]
+    lines = [
+        "What earlier versions found against RandAugment, told because later ones were decided",
+        "with an eye on it:",
+        "",
+        "| dataset | version | found − randaugment | intervals over | cost | command |",
+        "|---|---|---|---|---:|---|",
+    ]
+    for title, past in rows:
+        summary, command = past["summary"], past["command"]
+        lines.append(
+            f"| {title} | {past['note']} | {interval(summary['found_minus']['randaugment'])} | "
+            f"{summary['unit']} | {summary['cost']:.2f} x | `{command}` |"
+        )
+    return "\n".join(lines) if rows else ""
 
 
 def _against(runs: list[dict[str, Any]]) -> str:
