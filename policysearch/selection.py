@@ -250,19 +250,19 @@ def pick_candidates(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) ->
     and the rest take turns, best first: the lowest of many noisy scores belongs to a lucky policy
     more often than to a good one, so designed ones keep half of the places, and all are ranked
     with the noise taken out (`smoothed_scores`). Where a strategy has said what it found, there
-    is nothing else to confirm.
+    is nothing else to confirm. Where cost is an objective, the single trials are those that none
+    beats in both.
     """
-    if any(trial.cost is not None for trial in trials):
-        return _pick_of_fronts(trials, n, taken)
     scores = smoothed_scores(trials)
     ranked = sorted(
         (t for t in trials if t.number in scores), key=lambda t: (scores[t.number], t.number)
     )
     final = [t for t in ranked if t.suggestion.origin.startswith(FINAL)]
-    named = {f"trial-{t.number}": t.suggestion.policy for t in final or _in_turns(ranked)}
-    if not final:
-        named = _merged(ranked, trials) | named
+    merge = {} if final else _merged(ranked, trials)
     seen = {policy.digest() for policy in taken}
+    if any(trial.cost is not None for trial in trials):
+        return merge | _pick_of_fronts(trials, scores, n - len(merge), seen)
+    named = merge | {f"trial-{t.number}": t.suggestion.policy for t in final or _in_turns(ranked)}
     chosen: dict[str, Policy] = {}
     for name, policy in named.items():
         digest = policy.digest()
@@ -297,12 +297,13 @@ def _merged(ranked: Sequence[Trial], trials: Sequence[Trial]) -> dict[str, Polic
     return {MERGED: merged(best)} if len(best) > 1 else {}
 
 
-def _pick_of_fronts(trials: Sequence[Trial], n: int, taken: Iterable[Policy]) -> dict[str, Policy]:
+def _pick_of_fronts(
+    trials: Sequence[Trial], scores: Mapping[int, float], n: int, seen: set[str]
+) -> dict[str, Policy]:
     """Where cost is an objective: what none beats in both, then what only these beat, and so on.
 
     Of a front that is too large the ends are taken, and what lies between.
     """
-    scores, seen = smoothed_scores(trials), {policy.digest() for policy in taken}
     points: dict[int, tuple[float, float]] = {}
     for trial in trials:
         if trial.number in scores and trial.cost is not None:

@@ -267,6 +267,16 @@ def test_the_better_half_of_what_was_tried_is_merged_and_comes_first() -> None:
     assert list(pick_candidates(trials, 1, ())) == ["merged"]
 
 
+def test_where_cost_is_an_objective_a_merge_stands_beside_what_none_beats() -> None:
+    trials = [
+        dataclasses.replace(t, cost=1e-6 * t.number) for t in designs_with(0.4, 0.1, 0.3, 0.2)
+    ]
+    chosen = pick_candidates(trials, 3, ())
+    assert sorted(chosen) == ["merged", "trial-0", "trial-1"]  # 1 beats 2 and 3 in both
+    assert chosen["merged"] == merged([trials[1].suggestion.policy, trials[3].suggestion.policy])
+    assert list(pick_candidates(trials, 1, ())) == ["merged"]
+
+
 def test_what_is_cut_to_what_the_data_bear_is_merged_as_well_and_what_has_a_schedule_is_not() -> (
     None
 ):
