@@ -69,6 +69,8 @@ class Selection:
       margin_error: Standard error of the margin over paired trainings; `None` for a single one.
       pruning: What leaving out rare parts cost; `None` where nothing was left out.
       arms: All policies that were compared, by name.
+      best: Name of the arm with the best mean of those to choose from, where a simpler one that is
+        within noise of it was chosen; empty: the chosen one.
     """
 
     found: Policy
@@ -80,6 +82,7 @@ class Selection:
     margin_error: float | None = None
     pruning: Pruning | None = None
     arms: Mapping[str, Policy] = field(default_factory=dict, repr=False)
+    best: str = ""
 
     def with_pruning(self, pruning: Pruning | None) -> Selection:
         """The same with what pruning cost."""
@@ -97,6 +100,8 @@ class Selection:
         }
         if self.margin_error is not None:
             result["margin_error"] = round(self.margin_error, 6)
+        if self.best:
+            result["best"] = self.best
         if self.pruning is not None:
             result["pruning"] = dataclasses.asdict(self.pruning)
         return result
@@ -139,7 +144,9 @@ def select(
     found = ties.winner(candidates, scores, merged_wins=True)
     best_free = min(free, key=means.__getitem__)
     margin, error = paired(scores[best_free], scores[found], overlap)
-    chosen = ties.winner([n for n in standing if n in free or n == found], scores)
+    choices = [n for n in standing if n in free or n == found]
+    chosen = ties.winner(choices, scores)
+    best = min(choices, key=means.__getitem__)
     return Selection(
         found=arms[found],
         chosen=arms[chosen],
@@ -149,6 +156,7 @@ def select(
         margin=margin,
         margin_error=error,
         arms=arms,
+        best="" if best == chosen else best,
     )
 
 

@@ -336,3 +336,10 @@ def test_failed_trials_baselines_and_twins_are_no_candidates() -> None:
     ]
     taken = [trials[0].suggestion.policy]
     assert list(pick_candidates(trials, 5, taken)) == ["trial-3"]
+
+
+def test_a_simpler_policy_that_wins_a_tie_is_not_told_as_the_best() -> None:
+    best, noisy = [0.10, 0.30, 0.20], [0.20, 0.25, 0.18]
+    tied = chosen(none=noisy, default=best, trial_1=[0.9] * 3)
+    assert (tied.chosen_arm, tied.best, tied.to_dict()["best"]) == ("none", "default", "default")
+    assert "best" not in chosen(none=[0.5] * 3, trial_1=[0.1] * 3).to_dict()

@@ -81,19 +81,34 @@ def _talk(event: Mapping[str, Any]) -> list[str]:
         hint = " (--search-anyway searches all the same.)" if event["is_last"] else ""
         return [event["sentence"] + hint]
     if kind == "selected":
-        chosen = event["chosen"]
-        origin = event["origin"]
-        of_search = "the best trials merged" if origin == "merged" else f"{origin} of the search"
-        name = of_search if chosen == "found" else f"the search-free policy '{chosen}'"
-        where = "In the confirmation" if event.get("metric") == "score" else "On validation data"
-        return [f"{where} the best is {name}: it will be exported."]
+        return [_selected_line(event)]
     if kind == "stopping":
         return ["Stopping when the running trainings end; Ctrl-C again stops at once."]
     if kind in {"trial", "task"} and event.get("state") == "failed":
         what = f"Trial {event['number']}" if kind == "trial" else f"Training '{event['key']}'"
-        reason = str(event["message"]).strip().splitlines()[-1:]
-        return [f"{what} failed: {reason[0] if reason else 'no reason given'}"]
+        lines = str(event["message"]).strip().splitlines() or ["no reason given"]
+        # A traceback ends with what went wrong; other messages begin with it.
+        return [f"{what} failed: {lines[-1 if lines[0].startswith('Traceback') else 0]}"]
     return []
+
+
+def _selected_line(event: Mapping[str, Any]) -> str:
+    """Which policy will be exported, and why it is not the best where it is not."""
+
+    def named(name: str) -> str:
+        if name in ("found", event["origin"]):
+            is_merged = str(event["origin"]).startswith("merged")
+            return "the best trials merged" if is_merged else f"{event['origin']} of the search"
+        return f"the search-free policy '{name}'"
+
+    where = "In the confirmation" if event.get("metric") == "score" else "On validation data"
+    chosen = named(event["chosen"])
+    if "best" not in event:
+        return f"{where} the best is {chosen}: it will be exported."
+    return (
+        f"{where} the best is {named(event['best'])}; {chosen} is simpler or cheaper and within "
+        "noise of it, and will be exported."
+    )
 
 
 def _plan_lines(event: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
         class_rows,
         corruptions_of,
         front_rows,
+        rung_words,
         verdict_rows,
     )
 
@@ -28,6 +29,10 @@ def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
         return
     emit_table(TITLES, rows, right=RIGHT)
     emit(f"* {mark}")
+    if len(rows) > 2:
+        emit_paragraph(
+            "verdict: with Holm's correction over all arms; difference: interval of each alone"
+        )
     titles, rows = axes_rows(verdict)
     if rows:
         emit()
@@ -36,6 +41,8 @@ def emit_verdict(verdict: Mapping[str, Any], mark: str) -> None:
         emit_paragraph(
             f"corrupted: mean accuracy under {', '.join(names)}; no arm trains on these"
         )
+    if words := rung_words(verdict):
+        emit_paragraph(escaped_line(words))
     titles, rows = class_rows(verdict)
     if rows:
         emit()

@@ -95,6 +95,35 @@ def corruptions_of(verdict: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(k.removeprefix(prefix) for k in keys if k.startswith(prefix)))
 
 
+_PAIRS = {
+    "search_confirm": "search and confirmation",
+    "confirm_verdict": "confirmation and verdict",
+}
+
+
+def rung_words(verdict: Mapping[str, Any]) -> str:
+    """What each rung cost, and how well one told the order of the next; empty where not known."""
+    rungs = verdict.get("rungs")
+    if not isinstance(rungs, dict):
+        return ""
+    spent = rungs.get("seconds")
+    seconds = {name: _number(s) for name, s in spent.items()} if isinstance(spent, dict) else {}
+    told = [f"{name} {s:,.0f} s" for name, s in seconds.items() if s is not None]
+    words = f"computing: {', '.join(told)}" if told else ""
+    ranks = []
+    for key in ("search_confirm", "confirm_verdict"):
+        found = rungs.get(key)
+        if isinstance(found, dict):
+            value, n = _number(found.get("rank_correlation")), found.get("n")
+            agree = (
+                f"not known ({n} policies)" if value is None else f"{value:+.2f} ({n} policies)"
+            )
+            ranks.append(f"{_PAIRS[key]}: {agree}")
+    if ranks:
+        words += f"{'; ' if words else ''}rank correlation of {', '.join(ranks)}"
+    return words
+
+
 def _arms(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Arms that have a name, the best mean first."""
     sign = _direction(verdict)[1]

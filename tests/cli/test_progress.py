@@ -77,6 +77,32 @@ def test_baseline_that_was_chosen_is_called_search_free(
     assert "search-free policy 'randaugment'" in capsys.readouterr().err
 
 
+def test_what_wins_a_tie_is_not_called_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"event": "selected", "chosen": "none", "origin": "merged", "best": "merged"}
+    PlainProgress()(event)
+    told = capsys.readouterr().err
+    assert told.index("the best is the best trials merged") < told.index(
+        "policy 'none' is simpler"
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("The program ended with exit code 3. Its last output:\n{}", "exit code 3"),
+        ("Traceback (most recent call last):\n  x\nValueError: no", "ValueError: no"),
+        ("", "no reason given"),
+    ],
+)
+def test_a_failure_is_told_by_its_reason(
+    capsys: pytest.CaptureFixture[str], message: str, told: str
+) -> None:
+    progress = PlainProgress()
+    progress(RUNG)
+    progress(trial(0, state="failed", message=message))
+    assert told in capsys.readouterr().err
+
+
 def test_json_progress_writes_each_event_as_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_for(is_json=True, is_quiet=False) as progress:
         progress(DATA)

@@ -3,7 +3,13 @@
 import pytest
 
 from policysearch.measures import measure_of
-from policysearch.report.verdict_rows import TITLES, axes_rows, corruptions_of, verdict_rows
+from policysearch.report.verdict_rows import (
+    TITLES,
+    axes_rows,
+    corruptions_of,
+    rung_words,
+    verdict_rows,
+)
 from policysearch.verdict import Arm, make_verdict
 
 
@@ -65,3 +71,20 @@ def test_no_interval_of_an_accuracy_goes_beyond_none_and_all():
     assert rows[0][2].endswith(" to 100.0%")
     assert rows[1][2].startswith("0.0 to ")
     assert "[-" in rows[1][4] or "[+" in rows[1][4]
+
+
+def test_what_rungs_cost_and_how_they_agree_is_told():
+    verdict = {
+        "rungs": {
+            "seconds": {"search": 1359.2, "verdict": 320.6},
+            "search_confirm": {"rank_correlation": None, "n": 2},
+            "confirm_verdict": {"rank_correlation": 0.829, "n": 6},
+        }
+    }
+    assert rung_words(verdict) == (
+        "computing: search 1,359 s, verdict 321 s; rank correlation of search and confirmation: "
+        "not known (2 policies), confirmation and verdict: +0.83 (6 policies)"
+    )
+    assert rung_words({}) == rung_words({"rungs": 3}) == ""
+    damaged = {"seconds": {"search": "x"}, "search_confirm": 1}
+    assert rung_words({"rungs": damaged}) == ""
