@@ -270,6 +270,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--trainings", type=int, default=1000)
+    parser.add_argument("--note", default="", help="what a reader must know, such as MPS")
     parser.add_argument("--out", type=Path, help="folder of the search, to be kept")
     parser.add_argument("--only", choices=["stacked", "processes", "search"])
     parser.add_argument("--quick", action="store_true", help="seconds; writes no result")
@@ -283,6 +284,7 @@ def main() -> None:
         "claim": "trainings a minute on one device, and a search of a thousand from scratch",
         "date": now(),
         "device": args.device,
+        "note": args.note,
         "machine": machine()
         | ({} if args.device == "cpu" else {"gpu": torch.cuda.get_device_name(args.device)}),
         "versions": versions(),

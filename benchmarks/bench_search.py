@@ -63,7 +63,7 @@ CASES = {
     "digits-100": Case("digits", 20, ("--train-size", "100"), first=35),
     "digits-300": Case("digits", 10, ("--train-size", "300"), first=13),
     "fashion": Case(None, 1, ("--train-size", "1000")),
-    # On a GPU with the defaults; its processes share it through MPS (README.md, "On a GPU").
+    # On a GPU with the defaults; its processes share it through MPS (docs/gpu.md).
     "cifar10-gpu": Case(None, 3, ("--train-size", "4000", "--device", "cuda", "--workers", "14")),
     # As many epochs as two cores bear in an hour and a half.
     "cifar10": Case(

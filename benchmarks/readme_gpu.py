@@ -14,7 +14,10 @@ def gpu_search(path: Path) -> str:
     if not path.exists():
         return ""
     result = json.loads(path.read_text())
+    if "search" not in result or "stacked" not in result:
+        return ""
     found, gpu = result["search"], result["machine"]["gpu"]
+    note = f"; {result['note']}" if result.get("note") else ""
     summary = found["summary"]
     against = ", ".join(
         f"{arm} {interval(summary['found_minus'][arm])}"
@@ -24,7 +27,7 @@ def gpu_search(path: Path) -> str:
         [
             f"A search on one {gpu}: {found['trainings']:,} trainings of the proxy on 4,000 "
             f"images of CIFAR-10 in {found['minutes_of_trials']:.1f} minutes "
-            f"({found['trainings_per_minute']:,.0f} a minute; {result['machine']['sharing']}), "
+            f"({found['trainings_per_minute']:,.0f} a minute{note}), "
             f"{found['minutes']:.1f} minutes with baselines, confirmation and verdict. Found "
             f"({summary['mean']['found']:.2f} % of test images, one draw x 10 seeds, intervals "
             f"over seeds) minus {against}; all before the final comparison "
@@ -54,6 +57,6 @@ def _steps(rows: list[dict[str, Any]]) -> str:
     return (
         f"Steps a second there with {counts} networks in one process (batches of 128): "
         + "; ".join(told)
-        + ". Trainings of flat images and volumes by the built-in network are replayed on a GPU "
-        "(the search above was measured before); stacking is not done."
+        + ". Trainings of flat images and volumes by the built-in network are replayed on a GPU"
+        "; stacking is not done."
     )

@@ -32,6 +32,7 @@ TITLES = {
     "digits_300": "scikit-learn's digits, 300 training images",
     "fashion": "Fashion-MNIST, 1,000 training images",
     "cifar10": "CIFAR-10 (recompressed), 4,000 training images",
+    "cifar10_gpu": "CIFAR-10 (recompressed), 4,000 training images, on a GPU",
 }
 
 

@@ -32,8 +32,8 @@ DATASETS = {32: "cifar10", 224: "imagenet"}
 
 NOT_INSTALLED, NO_SUCH_POLICY = "not installed", "no such policy"
 
-#: Images that a loop over single images goes through in one measurement on another device.
-MAX_LOOP = 64
+#: Images that a loop over single images goes through in one measurement.
+MAX_LOOP = {"cpu": 256, "cuda": 64}
 
 Call = Callable[[], object]
 
@@ -51,7 +51,7 @@ class Pictures:
     @cached_property
     def tensors(self) -> list[Tensor]:
         """Single images `(3, side, side)`, each with memory of its own."""
-        return [image.clone() for image in self.batch[:MAX_LOOP]]
+        return [image.clone() for image in self.batch[: MAX_LOOP[self.batch.device.type]]]
 
     @cached_property
     def floats(self) -> Tensor:
@@ -207,7 +207,7 @@ def _kornia(policy: str, side: int, images: Pictures) -> list[Contestant]:
         RANDAUGMENT: lambda: auto.RandAugment(n=2, m=9),
         TRIVIALAUGMENT: auto.TrivialAugment,
     }[policy]()
-    singles = [image[None] for image in images.floats[:MAX_LOOP]]
+    singles = [image[None] for image in images.floats[: len(images.tensors)]]
     note = "floats, bilinear"
     return [
         Contestant(one_by_one, _one_by_one(transform, singles), len(singles), note=note),

@@ -169,7 +169,8 @@ def test_trainings(other, modality, what):
     assert np.isfinite(seen).all()
     # A GPU adds up in any order, and an attack follows the sign of what may be nearly zero.
     apart = np.abs(np.exp(first) - np.exp(second))
-    assert apart.mean() < (0.1 if what == "company" else 0.01)
+    on_gpu = 0.1 if what == "company" else 0.01
+    assert apart.mean() < (1e-6 if isinstance(other, PretendDevice) else on_gpu)
     on_cpu = settings_for(data).make(data, policy, 2, 3)
     on_cpu.fit()
     if what == "none":

@@ -77,7 +77,8 @@ def _set_torch(n_threads: int) -> bool:
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a twentieth of a training
+    # All of it is written before it is read; filling it took 6 % of a training on 32-pixel images.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     return True
 
 

@@ -1,7 +1,7 @@
 """Steps of a training on a GPU, recorded once and replayed.
 
-A step of a small network is some eighty kernels of a few microseconds each, so that starting them
-one by one from Python takes several times as long as they take themselves. A CUDA graph starts
+A step of a small network is many kernels of a few microseconds each, so that starting them one by
+one from Python takes several times as long as they take themselves. A CUDA graph starts
 them all at once: 1,630 steps a second where there were 315 (H200, 128 images of 32 x 32;
 `benchmarks/bench_gpu_search.py`).
 """

@@ -111,14 +111,12 @@ def rung_words(verdict: Mapping[str, Any]) -> str:
     told = [f"{name} {s:,.0f} s" for name, s in seconds.items() if s is not None]
     words = f"computing: {', '.join(told)}" if told else ""
     ranks = []
-    for key in ("search_confirm", "confirm_verdict"):
+    for key, title in _PAIRS.items():
         found = rungs.get(key)
         if isinstance(found, dict):
             value, n = _number(found.get("rank_correlation")), found.get("n")
-            agree = (
-                f"not known ({n} policies)" if value is None else f"{value:+.2f} ({n} policies)"
-            )
-            ranks.append(f"{_PAIRS[key]}: {agree}")
+            agree = "not known" if value is None else f"{value:+.2f}"
+            ranks.append(f"{title}: {agree} ({n} policies)")
     if ranks:
         words += f"{'; ' if words else ''}rank correlation of {', '.join(ranks)}"
     return words
